@@ -1,0 +1,82 @@
+"""The door: one hook a kind. A plugin is a module that implements one of these and an entry point that names it.
+
+    [project.entry-points.cdkit]
+    "encoder.mine" = "cdkit_mine.encoder"
+
+The entry point's name is `kind.name`; its module is imported only when a spec names the part.
+A hook returns the class (or function) that makes the part; the type hints of its constructor are its keys in a spec.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cdkit.parts import (
+        Autoencoder,
+        Backbone,
+        ConditioningInjector,
+        Dataset,
+        Encoder,
+        Guider,
+        Joiner,
+        Metric,
+        Sampler,
+    )
+
+GROUP = "cdkit"
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def cdkit_encoder() -> type[Encoder] | type[Joiner]:  # type: ignore[empty-body]
+    """Raw values of a condition -> a stream (`encoder.NAME`)."""
+
+
+@hookspec
+def cdkit_injector() -> Callable[..., ConditioningInjector]:  # type: ignore[empty-body]
+    """A conditioning method (`injector.NAME`)."""
+
+
+@hookspec
+def cdkit_backbone() -> type[Backbone]:  # type: ignore[empty-body]
+    """A denoising network (`backbone.NAME`)."""
+
+
+@hookspec
+def cdkit_sampler() -> Callable[..., Sampler]:  # type: ignore[empty-body]
+    """Noise and a denoiser -> a picture (`sampler.NAME`)."""
+
+
+@hookspec
+def cdkit_guider() -> Callable[..., Guider]:  # type: ignore[empty-body]
+    """Combines what is drawn with and without the conditions (`guider.NAME`)."""
+
+
+@hookspec
+def cdkit_autoencoder() -> type[Autoencoder]:  # type: ignore[empty-body]
+    """Pixels <-> latents (`autoencoder.NAME`)."""
+
+
+@hookspec
+def cdkit_dataset() -> type[Dataset]:  # type: ignore[empty-body]
+    """Pictures with what is said of them (`dataset.NAME`)."""
+
+
+@hookspec
+def cdkit_metric() -> Callable[..., Metric]:  # type: ignore[empty-body]
+    """A score (`metric.NAME`)."""
+
+
+@hookspec
+def cdkit_run() -> Path:  # type: ignore[empty-body]
+    """The folder of a trained run that ships in a package (`run.NAME`)."""
+
+
+KINDS = ("encoder", "injector", "backbone", "sampler", "guider", "autoencoder", "dataset", "metric", "run")

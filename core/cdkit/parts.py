@@ -1,0 +1,345 @@
+"""The interfaces: everything that an encoder, a method, a network or a sampler has to be.
+
+The U-Net has places; a method fills places; prepare once, apply every step.
+
+Letters in shapes, here and throughout the project: B batch, C channels or width, H W rows and columns of a
+feature map, N image tokens, L words (tokens of a condition), D width of a token, P width of a pooled vector,
+K channels of a map, E width of the time embedding, S steps of a sampling.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
+
+import torch
+from annotated_types import Ge, Gt, Interval
+from torch import Tensor, nn
+
+from cdkit.errors import CdkitError, DataError, EnvironmentFault, PromptError
+
+__all__ = [
+    "Autoencoder", "Backbone", "CdkitError", "ConditioningInjector", "Conditioning", "DataError", "Dataset", "Denoise",
+    "Encoder", "EnvironmentFault", "Example", "Examinee", "Grid", "Guider", "Joined", "Joiner", "Layout", "Metric", "Mount",
+    "NonNegative", "Positive", "PositiveFloat", "PromptError", "Sampler", "SampleShape", "SequenceTap", "Signal", "Signals",
+    "Site", "SiteKind", "Stream", "Tap", "TextEncoder", "Unit", "Widths",
+]  # fmt: skip
+
+Positive = Annotated[int, Gt(0)]
+NonNegative = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+Unit = Annotated[float, Interval(ge=0, le=1)]
+
+
+# --------------------------------------------------------------------------- what is said
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One condition, encoded, in the forms that its encoder offers; a form it lacks is None."""
+
+    tokens: Tensor | None = None  # (B, L, D)
+    mask: Tensor | None = None  # (B, L) bool, True where a token counts; None: all of them do
+    pooled: Tensor | None = None  # (B, P)
+    spatial: Tensor | None = None  # (B, K, H, W)
+
+
+class Widths(NamedTuple):
+    """D, P and K of a stream, known before any data; 0 for a form that it lacks."""
+
+    tokens: int = 0
+    pooled: int = 0
+    spatial: int = 0
+
+
+Conditioning: TypeAlias = Mapping[str, Stream]  # streams by the condition's name
+
+
+class SampleShape(NamedTuple):
+    """What the backbone draws: C, H and W of one picture or latent."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class Encoder(nn.Module, ABC):
+    """Raw values of one condition -> a Stream. Its constructor's keyword arguments are its keys in a spec.
+
+    A constructor that has a parameter `sample` is given the SampleShape of the spec; it is no key.
+    """
+
+    widths: Widths
+    trainable: ClassVar[bool] = True  # what a spec that does not say `trainable:` gets
+    masks_padding: ClassVar[bool] = True  # False: padding can change what comes out, and the docstring says why
+
+    @abstractmethod
+    def forward(self, raw: Sequence[Any]) -> Stream:
+        """B raw values -> a stream of batch B on the device of the encoder's weights. PromptError if one cannot be read."""
+
+    @abstractmethod
+    def null(self, n: int) -> Stream:
+        """What "nothing was said" looks like, n times: an empty prompt, a null index, zeros, or something learned."""
+
+    @abstractmethod
+    def examples(self) -> tuple[Any, Any]:
+        """Two raw values that must not read alike: what proves that a condition is alive is told these."""
+
+    def fit(self, values: Iterable[Any]) -> None:
+        """Learn what precedes training (a vocabulary) from the training split's raw values; most learn nothing here."""
+        del values
+
+    @classmethod
+    def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The same options for a small twin with random weights; None: too heavy, let the proof start at its stream."""
+        return options
+
+
+class TextEncoder(Encoder):
+    """The encoder whose raw values are prompts (str); offers tokens, mask and pooled. Null: the empty prompt, unless it says."""
+
+    def examples(self) -> tuple[str, str]:
+        return "a small red circle", "two blue squares"
+
+
+class Joiner(nn.Module, ABC):
+    """An encoder of other conditions' streams (SDXL's two text encoders): made as cls(widths, **options).
+
+    In a spec its `of:` names the conditions, in order; `widths` are theirs.
+    """
+
+    widths: Widths
+
+    @abstractmethod
+    def forward(self, *streams: Stream) -> Stream:
+        """Streams of one batch -> one stream. Nulls are joined from the parts' nulls."""
+
+
+# --------------------------------------------------------------------------- where it gets in
+
+SiteKind: TypeAlias = Literal["input", "embed", "norm", "attend", "sequence", "branch", "skip"]
+Layout: TypeAlias = Literal["map", "vector", "tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A named place where a backbone lets conditions in.
+
+    `input`: right after the stem. `embed`: the time embedding. `norm`: after a normalisation, before the activation.
+    `attend`: after self-attention, before the feed-forward. `sequence`: the input of self-attention. `branch`: the end
+    of a residual branch, before it is added. `skip`: a skip connection, before it is joined.
+    """
+
+    name: str  # unique in its backbone and stable: "down.1.res.0.norm1"
+    kind: SiteKind
+    layout: Layout  # h is (B, C, H, W), (B, C) or (B, N, C); at `attend` and `sequence` always tokens
+    width: int  # C
+    stride: int  # input rows per row of h; 1 at the input; 1 for a vector
+    embedding: int  # E of the time embedding that a tap is handed here
+
+
+Signal: TypeAlias = Any  # a pytree of tensors, batch first: keys and values, scales and shifts, maps
+Signals: TypeAlias = Mapping[str, Mapping[str, Signal]]  # by site, then by the injector's name in the spec
+
+
+class Tap(nn.Module, ABC):
+    """One method at one site. New, it returns h unchanged (its last projection starts at zero) or its docstring says why not."""
+
+    @abstractmethod
+    def prepare(self, *streams: Stream) -> Signal:
+        """What no time step changes, from the injector's streams in their order: computed once a batch."""
+
+    @abstractmethod
+    def forward(self, h: Tensor, signal: Signal, emb: Tensor) -> Tensor:
+        """h in the site's layout, the prepared signal and emb (B, E) -> h, of the same shape and dtype. Every step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What self-attention reads at a `sequence` site: rows to query, keep and attend to, and the keys that count."""
+
+    tokens: Tensor  # (B, N + M, C); the first N rows are the picture's own, and the backbone keeps those
+    mask: Tensor | None = None  # (B, N + M) bool over keys; None: all count
+
+
+class SequenceTap(nn.Module, ABC):
+    """A method at a `sequence` site: it adds tokens to those that self-attention reads."""
+
+    @abstractmethod
+    def prepare(self, *streams: Stream) -> Signal: ...
+
+    @abstractmethod
+    def forward(self, h: Tensor, signal: Signal, emb: Tensor) -> Joined:
+        """h (B, N, C) -> only the M tokens to append, with their mask."""
+
+
+class ConditioningInjector(Protocol):
+    """A conditioning method, made as cls(streams, widths, **options) from the names and widths of the streams it reads.
+
+    The constructor raises ValueError for streams that it cannot use, saying which form it needs.
+    """
+
+    def tap(self, site: Site) -> Tap | SequenceTap | None:
+        """A new tap for this site, drawn from the current random state; None: no place for this method there."""
+        ...
+
+
+class Mount(Protocol):
+    """How a backbone, while it is being made, opens a place. It gets a slot: every tap there, in the spec's order.
+
+    For every kind but `sequence` the slot is called slot(h, signals, emb) -> h. At a `sequence` site it returns Joined.
+    With no tap it returns h as it came (Joined(h) at a `sequence` site).
+    """
+
+    def __call__(self, site: Site) -> nn.Module: ...
+
+
+class Backbone(nn.Module, ABC):
+    """The denoising network, made as cls(mount, sample, **options): it names its sites, never the methods that fill them."""
+
+    multiple: int = 1  # H and W must be multiples of this
+
+    @abstractmethod
+    def forward(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+        """x (B, C, H, W), t (B,) float in [0, 1000] -> (B, C, H, W), what the spec's `prediction` says."""
+
+    @classmethod
+    def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The same options, as narrow as the architecture allows, with the same sites; None: it cannot be narrowed."""
+        return options
+
+
+# --------------------------------------------------------------------------- how a picture forms
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The S steps of a sampling, from noise (index 0) to clean (index S): x = alpha * clean + sigma * noise.
+
+    float64 on the CPU, finite for zero-terminal-SNR (alpha[0] == 0) and flow too; alpha[S] == 1 and sigma[S] == 0.
+    """
+
+    t: Tensor  # (S + 1,) what the network is told, in [0, 1000]
+    alpha: Tensor  # (S + 1,)
+    sigma: Tensor  # (S + 1,)
+
+    def __len__(self) -> int:
+        return len(self.t) - 1
+
+
+Denoise: TypeAlias = Callable[[Tensor, int], Tensor]  # x (B, C, H, W) and an index into the grid -> clean x
+
+
+class Sampler(Protocol):
+    """Pure: no prompt and no guidance in sight. A part of this kind is a frozen dataclass whose fields are its options."""
+
+    def __call__(self, denoise: Denoise, x: Tensor, grid: Grid, generators: Sequence[torch.Generator]) -> Tensor:
+        """x = sigma[0] * noise (+ alpha[0] * clean) -> the clean picture. Fresh noise comes from generators, one an image."""
+        ...
+
+
+class Guider(ABC):
+    """Combines what the model draws when it is told everything with what it draws when it is told less."""
+
+    @abstractmethod
+    def branches(self, conditions: Sequence[str], grid: Grid, index: int) -> Sequence[frozenset[str]]:
+        """The conditionings this step asks for, each the set of conditions that keep silent; frozenset() tells all.
+
+        One branch is one row a picture in the batch; all of them run in one call.
+        """
+
+    @abstractmethod
+    def combine(self, clean: Sequence[Tensor], grid: Grid, index: int) -> Tensor:
+        """Clean pictures (B, C, H, W), one a branch in the order of `branches` -> the guided clean picture."""
+
+
+class Autoencoder(nn.Module, ABC):
+    """Pixels <-> latents. `factor` pixels a latent row; latents are scaled to about unit variance."""
+
+    factor: int
+    channels: int
+
+    @abstractmethod
+    def encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, C, H / factor, W / factor); the mean where no generator is given."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, C, H / factor, W / factor) -> (B, 3, H, W) in [-1, 1]."""
+
+
+# --------------------------------------------------------------------------- what it learns from, how it is judged
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One picture and everything that is true of it."""
+
+    id: str  # stable whatever the split, the order or the machine: randomness is keyed by it
+    image: Tensor  # (C, H, W) float32 in [-1, 1]
+    values: Mapping[str, tuple[Any, ...]]  # by column, raw values that are equally true: {"text": ("a cat", "猫"), ...}
+
+
+class Dataset(ABC):
+    """Pictures with what is said of them. Made as cls(**options); it reads only files that `fetch` or its package left.
+
+    Columns that every set names alike: `text` (captions in every language), `text.en`, `text.zh`, `label` (a class name).
+    """
+
+    columns: tuple[str, ...]
+    shape: SampleShape
+    classes: tuple[str, ...] = ()  # names that `label` takes, in a fixed order; () where there are no classes
+
+    @abstractmethod
+    def split(self, name: Literal["train", "validation", "test"]) -> Sequence[Example]:
+        """Pictures of one split; no two splits share a picture. DataError if the files are not there, saying how to get them."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hex digest that changes when any picture, caption or split does."""
+
+    def augment(self, example: Example, generator: torch.Generator) -> Example:
+        """A variation for training, drawn from the generator; captions must stay true. By default the example itself."""
+        del generator
+        return example
+
+    def prompts(self, language: str) -> Mapping[str, tuple[str, ...]]:
+        """What to say, class by class, in a language: {"cat": ("a cat", ...)}; empty where it has no words for it."""
+        del language
+        return {}
+
+    @classmethod
+    def fetch(cls, cache: Path) -> None:
+        """Obtain what is not bundled into the cache folder, check its sha256. EnvironmentFault with the way by hand."""
+        del cache
+
+
+class Examinee(Protocol):
+    """A model under examination, as a metric sees it."""
+
+    dataset: Dataset
+    cache: Path  # a folder where a metric may keep what it trained
+    device: torch.device
+
+    def draw(self, values: Mapping[str, Sequence[Any]], seeds: Sequence[int], guidance: float | None = None) -> Tensor:
+        """Raw values by column, a seed a picture -> (N, C, H, W) in [-1, 1], by the spec's own sampler and guidance."""
+        ...
+
+    def loss(self, images: Tensor, values: Mapping[str, Sequence[Any]], level: float, seeds: Sequence[int]) -> Tensor:
+        """Denoising error (N,) of images (N, C, H, W) at noise level in (0, 1), told these values; noise from the seeds."""
+        ...
+
+    def say(self, message: str) -> None:
+        """One line of progress."""
+        ...
+
+
+class Metric(ABC):
+    """A score. A part of this kind is a frozen dataclass whose fields are its options."""
+
+    @abstractmethod
+    def __call__(self, examinee: Examinee) -> Mapping[str, Any]:
+        """Figures by name, JSON-ready, each with what is needed to read it (its floor, its interval, its n)."""

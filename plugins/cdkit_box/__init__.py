@@ -1,0 +1,1 @@
+"""Trained runs that ship with cdkit."""

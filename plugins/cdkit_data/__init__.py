@@ -1,0 +1,1 @@
+"""Pictures with what is said of them."""

@@ -1,0 +1,1 @@
+"""Ways of combining what is drawn with and without the conditions."""

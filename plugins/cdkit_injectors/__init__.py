@@ -1,0 +1,1 @@
+"""Conditioning methods: one file each."""

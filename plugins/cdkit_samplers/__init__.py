@@ -1,0 +1,1 @@
+"""Noise and a denoiser -> a picture: one file each."""
