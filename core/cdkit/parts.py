@@ -22,11 +22,42 @@ from torch import Tensor, nn
 from cdkit.errors import CdkitError, DataError, EnvironmentFault, PromptError
 
 __all__ = [
-    "Autoencoder", "Backbone", "CdkitError", "ConditioningInjector", "Conditioning", "DataError", "Dataset", "Denoise",
-    "Encoder", "EnvironmentFault", "Example", "Examinee", "Grid", "Guider", "Joined", "Joiner", "Layout", "Metric", "Mount",
-    "NonNegative", "Positive", "PositiveFloat", "PromptError", "Sampler", "SampleShape", "SequenceTap", "Signal", "Signals",
-    "Site", "SiteKind", "Stream", "Tap", "TextEncoder", "Unit", "Widths",
-]  # fmt: skip
+    "Autoencoder",
+    "Backbone",
+    "CdkitError",
+    "Conditioning",
+    "ConditioningInjector",
+    "DataError",
+    "Dataset",
+    "Denoise",
+    "Encoder",
+    "EnvironmentFault",
+    "Examinee",
+    "Example",
+    "Grid",
+    "Guider",
+    "Joined",
+    "Joiner",
+    "Layout",
+    "Metric",
+    "Mount",
+    "NonNegative",
+    "Positive",
+    "PositiveFloat",
+    "PromptError",
+    "SampleShape",
+    "Sampler",
+    "SequenceTap",
+    "Signal",
+    "Signals",
+    "Site",
+    "SiteKind",
+    "Stream",
+    "Tap",
+    "TextEncoder",
+    "Unit",
+    "Widths",
+]
 
 Positive = Annotated[int, Gt(0)]
 NonNegative = Annotated[int, Ge(0)]
