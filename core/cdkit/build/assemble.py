@@ -1,0 +1,194 @@
+"""assemble: a spec's parts -> a Model. On the meta device it costs no memory and no weights; it finds every mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from cdkit.build.mount import Mounted, Mounting
+from cdkit.diffusion.process import Diffusion
+from cdkit.diffusion.random import derive
+from cdkit.errors import CdkitError, SpecError
+from cdkit.model import Model, Reader
+from cdkit.parts import Autoencoder, Backbone, Encoder, Joiner, SampleShape, Widths
+
+if TYPE_CHECKING:
+    from cdkit.spec import ConditionSpec, InjectorSpec, Spec
+    from cdkit.spec.model import Place
+
+
+def assemble(spec: Spec, *, device: str | torch.device = "cpu") -> Model:
+    """Make every part of a spec and mount its injectors. Weights are drawn on the CPU, keyed by (spec.seed, part).
+
+    device="meta" makes shapes only. Raises SpecError with the place of the part that cannot be made, of an injector that
+    finds no site, and of a site pattern that matches none.
+    """
+    target = torch.device(device)
+    with torch.device("meta" if target.type == "meta" else "cpu"):
+        readers = make_readers(spec)
+        widths = {name: reader.encoder.widths for name, reader in readers.items()}
+        mounting = Mounting({injector.name: make_injector(injector, spec, widths) for injector in spec.injectors}, spec.seed)
+        backbone = make_backbone(spec, mounting)
+        autoencoder = make_autoencoder(spec)
+        diffusion = make_diffusion(spec)
+    check_sites(spec, mounting)
+    model = Model(
+        spec,
+        readers=readers,
+        backbone=backbone,
+        slots=tuple(mounting.slots.values()),
+        streams={injector.name: injector.streams for injector in spec.injectors},
+        diffusion=diffusion,
+        autoencoder=autoencoder,
+    )
+    return model if target.type == "meta" else model.to(target)
+
+
+@contextmanager
+def blamed(place: Place, what: str) -> Generator[None]:
+    """A part's ValueError becomes a SpecError at the place in the spec that asked for it."""
+    try:
+        yield
+    except CdkitError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise SpecError(f"{place}: {what}: {error}") from error
+
+
+@contextmanager
+def drawn(seed: int, *key: str) -> Generator[None]:
+    """Random state of its own for one part, so that no part's weights depend on what was made before it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, *key))
+        yield
+
+
+def make_readers(spec: Spec) -> dict[str, Reader]:
+    """Encoders first, then joiners in an order in which their parts come before them."""
+    readers = {name: make_encoder(condition, spec) for name, condition in spec.conditions.items() if not condition.of}
+    waiting = {name: condition for name, condition in spec.conditions.items() if condition.of}
+    while waiting:
+        ready = [name for name, condition in waiting.items() if all(part in readers for part in condition.of)]
+        if not ready:
+            first = next(iter(waiting.values()))
+            raise SpecError(f"{first.place}: conditions join each other in a circle: {', '.join(waiting)}")
+        for name in ready:
+            readers[name] = make_joiner(waiting.pop(name), spec, readers)
+    return readers
+
+
+def make_encoder(condition: ConditionSpec, spec: Spec) -> Reader:
+    """One condition's encoder, its weights frozen where the spec or the encoder says so."""
+    cls = condition.part.factory()
+    options = dict(condition.part.options)
+    if "sample" in signature(cls).parameters:
+        options["sample"] = sample_shape(spec)
+    with blamed(condition.place, f"conditions.{condition.name}"), drawn(spec.seed, "encoder", condition.name):
+        encoder: Encoder = cls(**options)
+    trainable = cls.trainable if condition.trainable is None else condition.trainable
+    if not trainable:
+        freeze(encoder)
+    return Reader(encoder, column=condition.column)
+
+
+def make_joiner(condition: ConditionSpec, spec: Spec, readers: Mapping[str, Reader]) -> Reader:
+    widths = tuple(readers[part].encoder.widths for part in condition.of)
+    with blamed(condition.place, f"conditions.{condition.name}"), drawn(spec.seed, "encoder", condition.name):
+        joiner: Joiner = condition.part.factory()(widths, **condition.part.options)
+    return Reader(joiner, of=condition.of)
+
+
+def freeze(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+
+
+def make_injector(injector: InjectorSpec, spec: Spec, widths: Mapping[str, Widths]) -> Mounted:
+    """One injector, told the names and widths of its streams; what it cannot use is blamed on both lines."""
+    sources = "; ".join(
+        f"{name!r} comes from {spec.conditions[name].part.use} at {spec.conditions[name].place}, which offers "
+        f"{offers(widths[name])}"
+        for name in injector.streams
+    )
+    try:
+        with blamed(injector.place, f"injectors.{injector.name}"):
+            made = injector.part.factory()(
+                injector.streams, tuple(widths[name] for name in injector.streams), **injector.part.options
+            )
+    except SpecError as error:
+        raise SpecError(f"{error}; {sources}", hint=error.hint) from error
+    return Mounted(made, injector.sites)
+
+
+def offers(widths: Widths) -> str:
+    """Widths in words: "tokens of width 768, pooled of width 768"."""
+    forms = [f"{form} of width {width}" for form, width in widths._asdict().items() if width]
+    return ", ".join(forms) or "nothing"
+
+
+def make_backbone(spec: Spec, mounting: Mounting) -> Backbone:
+    with blamed(spec.backbone.place, "backbone"), drawn(spec.seed, "backbone"):
+        backbone: Backbone = spec.backbone.factory()(mounting, sample_shape(spec), **spec.backbone.options)
+    check_multiple(spec, backbone)
+    return backbone
+
+
+def check_multiple(spec: Spec, backbone: Backbone) -> None:
+    """H and W must suit the network's strides; the nearest sizes that do are named."""
+    step = backbone.multiple
+    for side in ("height", "width"):
+        length: int = getattr(spec.sample, side)
+        if length % step:
+            below, above = length // step * step, (length // step + 1) * step
+            raise SpecError(
+                f"{spec.backbone.place}: backbone: sample.{side} is {length}, which is no multiple of {step}",
+                hint=f"take {' or '.join(str(size) for size in (below, above) if size)}",
+            )
+
+
+def make_autoencoder(spec: Spec) -> Autoencoder | None:
+    if spec.autoencoder is None:
+        return None
+    with blamed(spec.autoencoder.place, "autoencoder"), drawn(spec.seed, "autoencoder"):
+        autoencoder: Autoencoder = spec.autoencoder.factory()(**spec.autoencoder.options)
+    freeze(autoencoder)
+    if autoencoder.channels != spec.sample.channels:
+        raise SpecError(
+            f"{spec.autoencoder.place}: autoencoder: its latents have {autoencoder.channels} channels, but sample.channels "
+            f"is {spec.sample.channels}"
+        )
+    return autoencoder
+
+
+def make_diffusion(spec: Spec) -> Diffusion:
+    options: dict[str, Any] = dict(spec.diffusion)
+    # Tables are numbers, not weights: they are needed on the meta device too.
+    with blamed(spec.place, "diffusion"), torch.device("cpu"):
+        return Diffusion(**options)
+
+
+def sample_shape(spec: Spec) -> SampleShape:
+    return SampleShape(spec.sample.channels, spec.sample.height, spec.sample.width)
+
+
+def check_sites(spec: Spec, mounting: Mounting) -> None:
+    """An injector that fills no place, or a pattern that matches none, would be silently ignored: refuse it."""
+    kinds = ", ".join(dict.fromkeys(site.kind for site in mounting.sites)) or "none"
+    for injector in spec.injectors:
+        for pattern in injector.sites:
+            if not any(Mounted(mounting.injectors[injector.name].injector, (pattern,)).wants(s) for s in mounting.sites):
+                raise SpecError(
+                    f"{injector.place}: injectors.{injector.name}.sites: {pattern!r} matches no site of {spec.backbone.use}",
+                    hint=f"its sites are {', '.join(site.name for site in mounting.sites)}",
+                )
+        if not mounting.sites_of(injector.name):
+            raise SpecError(
+                f"{injector.place}: injectors.{injector.name}: {injector.part.use} finds no site in {spec.backbone.use} "
+                f"({spec.backbone.place}), so it would be silently ignored",
+                hint=f"the kinds of site there are {kinds}",
+            )

@@ -1,0 +1,100 @@
+"""Slots: what a backbone gets when it opens a place, filled with every injector's tap in the spec's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from cdkit.diffusion.random import derive
+from cdkit.parts import ConditioningInjector, Joined, SequenceTap, Signals, Site, Tap
+
+
+class Slot(nn.Module):
+    """Every tap at one site, one after the other; with none it returns h as it came."""
+
+    def __init__(self, site: Site, taps: Mapping[str, Tap | SequenceTap]) -> None:
+        super().__init__()
+        self.site = site
+        self.taps = nn.ModuleDict(taps)
+
+    def forward(self, h: Tensor, signals: Signals, emb: Tensor) -> Tensor:
+        for name, tap in self.taps.items():
+            h = tap(h, signals[self.site.name][name], emb)
+        return h
+
+
+class SequenceSlot(Slot):
+    """The slot of a `sequence` site: every tap's tokens joined behind the picture's own."""
+
+    def forward(self, h: Tensor, signals: Signals, emb: Tensor) -> Joined:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # A Mount's slot is called by the site's kind, and `sequence` is the one kind that answers Joined (parts.Mount).
+        joined = Joined(h)
+        for name, tap in self.taps.items():
+            joined = append(joined, tap(h, signals[self.site.name][name], emb))
+        return joined
+
+
+def append(joined: Joined, extra: Joined) -> Joined:
+    """Two token sequences as one; a mask that was left unsaid is written out only if the other has one."""
+    tokens = torch.cat([joined.tokens, extra.tokens.to(joined.tokens.dtype)], dim=1)
+    if joined.mask is None and extra.mask is None:
+        return Joined(tokens)
+    return Joined(tokens, torch.cat([_mask(joined), _mask(extra)], dim=1))
+
+
+def _mask(joined: Joined) -> Tensor:
+    if joined.mask is not None:
+        return joined.mask
+    return torch.ones(joined.tokens.shape[:2], dtype=torch.bool, device=joined.tokens.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """An injector and the patterns of site names to which the spec confines it (none: everywhere)."""
+
+    injector: ConditioningInjector
+    sites: Sequence[str] = ()
+
+    def wants(self, site: Site) -> bool:
+        return not self.sites or any(fnmatchcase(site.name, pattern) for pattern in self.sites)
+
+
+@dataclass(slots=True)
+class Mounting:
+    """The Mount that a backbone is made with. Taps are drawn in a forked random state keyed by (seed, site, injector).
+
+    So the backbone's own weights are bit-equal whatever is mounted, and a tap's weights do not depend on its neighbours.
+    """
+
+    injectors: Mapping[str, Mounted]
+    seed: int = 0
+    slots: dict[str, Slot] = field(default_factory=dict[str, Slot])
+
+    def __call__(self, site: Site) -> nn.Module:
+        if site.name in self.slots:
+            raise ValueError(f"the backbone names two sites {site.name!r}; a site's name must be unique")
+        made = {name: self._tap(name, mounted, site) for name, mounted in self.injectors.items()}
+        taps = {name: tap for name, tap in made.items() if tap is not None}
+        slot = (SequenceSlot if site.kind == "sequence" else Slot)(site, taps)
+        self.slots[site.name] = slot
+        return slot
+
+    def _tap(self, name: str, mounted: Mounted, site: Site) -> Tap | SequenceTap | None:
+        if not mounted.wants(site):
+            return None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.seed, "tap", site.name, name))
+            return mounted.injector.tap(site)
+
+    @property
+    def sites(self) -> list[Site]:
+        """Every place that the backbone opened, in the order in which it did."""
+        return [slot.site for slot in self.slots.values()]
+
+    def sites_of(self, injector: str) -> list[Site]:
+        """The places that this injector filled."""
+        return [slot.site for slot in self.slots.values() if injector in slot.taps]

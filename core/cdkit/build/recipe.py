@@ -1,0 +1,37 @@
+"""The parts that decide how to draw: the spec's sampler and guider, or what was asked for instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdkit.build.assemble import blamed
+from cdkit.errors import UsageError
+from cdkit.parts import Guider, Sampler
+
+if TYPE_CHECKING:
+    from cdkit.spec import Spec
+
+
+def make_sampler(spec: Spec, use: str | None = None, steps: int | None = None) -> tuple[Sampler, int, str]:
+    """The sampler, the number of its steps and their spacing. `use` names another registered sampler, with its defaults."""
+    if spec.sampler is None and use is None:
+        raise UsageError(f"{spec.name} has no `sampler:`", hint="add one to the spec, or name one with --sampler")
+    length = steps or (spec.sampler.steps if spec.sampler else 50)
+    spacing = spec.sampler.spacing if spec.sampler else "trailing"
+    if spec.sampler is None or (use is not None and use != spec.sampler.part.use):
+        return spec.registry.get("sampler", str(use))(), length, spacing
+    with blamed(spec.sampler.part.place, "sampler"):
+        return spec.sampler.part.factory()(**spec.sampler.part.options), length, spacing
+
+
+def make_guider(spec: Spec, scale: float | None = None) -> Guider | None:
+    """The spec's guider, with another scale where one is given; None where the spec has none."""
+    if spec.guidance is None:
+        if scale is not None and scale != 1:
+            raise UsageError(
+                f"{spec.name} has no `guidance:`, so nothing takes the scale {scale}", hint="add `guidance: {use: cfg}`"
+            )
+        return None
+    options = dict(spec.guidance.options) | ({} if scale is None else {"scale": scale})
+    with blamed(spec.guidance.place, "guidance"):
+        return spec.guidance.factory()(**options)

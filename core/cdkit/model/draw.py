@@ -1,0 +1,180 @@
+"""draw: what was said -> pictures. Encodes once, prepares once, then hands the sampler a denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cdkit.diffusion.denoiser import Denoiser
+from cdkit.diffusion.random import generator
+from cdkit.errors import UsageError
+from cdkit.model.samples import Samples
+from cdkit.parts import Grid, Guider, Sampler
+
+if TYPE_CHECKING:
+    from cdkit.model.model import Model, Raw, Values
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to draw, with everything decided: the parts made, the grid laid out."""
+
+    sampler: Sampler
+    guider: Guider | None
+    grid: Grid
+    words: Mapping[str, Any]  # the same in words, for the pictures' metadata
+
+
+def draw(
+    model: Model,
+    values: Values = (),
+    *,
+    negative: Values | None = None,
+    seed: int = 0,
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: str | None = None,
+    n: int | None = None,
+    batch: int = 64,
+) -> Samples:
+    """Draw one picture for each value.
+
+    values: prompts, or raw values by column ({"text": [...], "size": [...]}); a column that is left out keeps silent.
+    negative: what the pictures should not be; takes the place of the null in guidance. One for all, or one each.
+    seed: of the first picture, the next ones count up; or `seeds`, one each. A picture depends on its own seed alone.
+    steps, guidance, sampler: as in the spec where None. n: how many, for a model that is told nothing. batch: at a time.
+    """
+    raw = by_column(model, values)
+    total = count(raw, seeds, n)
+    unwanted = {column: spread(column, given, total) for column, given in by_column(model, negative or ()).items()}
+    numbers = tuple(seeds) if seeds is not None else tuple(range(seed, seed + total))
+    if len(numbers) != total:
+        raise UsageError(f"{len(numbers)} seeds for {total} pictures", hint="give one seed a picture")
+    recipe = decided(model, steps=steps, guidance=guidance, sampler=sampler)
+    allowed(model, recipe, raw, unwanted)
+    chunks = [range(start, min(start + batch, total)) for start in range(0, total, batch)]
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        images = torch.cat(
+            [_drawn(model, recipe, _rows(raw, at), _rows(unwanted, at), [numbers[i] for i in at]) for at in chunks]
+        )
+    model.train(was_training)
+    captions = tuple(_caption(raw, index) for index in range(total))
+    words = {**recipe.words, "negative": {column: list(given) for column, given in unwanted.items()}}
+    return Samples(torch.cat(drawn), captions, numbers, words)
+
+
+def by_column(model: Model, values: Values) -> dict[str, Sequence[Any]]:
+    """Prompts alone belong to the model's text column; anything else names its columns itself."""
+    if isinstance(values, Mapping):
+        _known_columns(model, values)
+        return dict(values)
+    prompts = [values] if isinstance(values, str) else list(values)
+    if not prompts:
+        return {}
+    return {text_column(model): prompts}
+
+
+def text_column(model: Model) -> str:
+    """The column that prompts are for: the one a text encoder reads, or the only one there is."""
+    from cdkit.parts import TextEncoder
+
+    texts = [reader.column for reader in model.readers.values() if isinstance(reader.encoder, TextEncoder)]
+    columns = tuple(dict.fromkeys(texts)) or model.columns
+    if len(columns) == 1:
+        return columns[0]
+    told = ", ".join(model.columns) or "nothing: it is unconditional"
+    raise UsageError(f"this model cannot tell which of its columns a prompt is for; it reads {told}", hint="name the columns")
+
+
+def _known_columns(model: Model, values: Mapping[str, Any]) -> None:
+    for column in values:
+        if column not in model.columns:
+            raise UsageError(f"this model reads no column {column!r}; it reads {', '.join(model.columns) or 'none'}")
+
+
+def count(raw: Raw, seeds: Sequence[int] | None, n: int | None) -> int:
+    """How many pictures are asked for; every column must agree."""
+    lengths = {column: len(given) for column, given in raw.items()}
+    if len(set(lengths.values())) > 1:
+        raise UsageError(f"columns of different lengths: {lengths}", hint="give one value a picture in every column")
+    if lengths:
+        return next(iter(lengths.values()))
+    return n if n is not None else len(seeds) if seeds is not None else 1
+
+
+def spread(column: str, given: Sequence[Any], total: int) -> Sequence[Any]:
+    """One value for every picture: the only one repeated, or one each."""
+    if len(given) == total:
+        return given
+    if len(given) == 1:
+        return list(given) * total
+    raise UsageError(f"{len(given)} negative values of {column!r} for {total} pictures; give one, or one a picture")
+
+
+def decided(model: Model, *, steps: int | None, guidance: float | None, sampler: str | None) -> Recipe:
+    """The spec's sampler and guider, with what was asked for instead."""
+    from cdkit.build.recipe import make_guider, make_sampler
+
+    made, length, spacing = make_sampler(model.spec, sampler, steps)
+    guider = make_guider(model.spec, guidance)
+    words = {"model": model.spec.name, "sampler": repr(made), "steps": length, "spacing": spacing, "guidance": repr(guider)}
+    return Recipe(made, guider, model.diffusion.grid(length, spacing), words)
+
+
+def allowed(model: Model, recipe: Recipe, raw: Raw, negative: Raw) -> None:
+    """Refuse to silence a condition that the model never saw silent: what comes out would mean nothing."""
+    asked = _branches(model, recipe, raw)
+    for name in model.told:
+        column = model.readers[name].column
+        left_out = column not in raw
+        guided = column not in negative and any(name in branch for branch in asked)
+        if (left_out or guided) and model.ledger.never_silent(name):
+            why = f"nothing is said for its column {column!r}" if left_out else f"guidance {recipe.guider!r} needs it silent"
+            raise UsageError(
+                f"{why}, but this model was never trained with condition {name!r} silent",
+                hint=f"train with `dropout:` above 0 on {name!r}, or draw with --guidance 1 and a value for every column",
+            )
+
+
+def said(model: Model, raw: Raw) -> tuple[str, ...]:
+    """The conditions that are told something: only these can be guided."""
+    return tuple(name for name in model.told if model.readers[name].column in raw)
+
+
+def _branches(model: Model, recipe: Recipe, raw: Raw) -> set[frozenset[str]]:
+    if recipe.guider is None:
+        return set()
+    steps, names = range(len(recipe.grid)), said(model, raw)
+    return {branch for i in steps for branch in recipe.guider.branches(names, recipe.grid, i)}
+
+
+def _drawn(model: Model, recipe: Recipe, raw: Raw, negative: Raw, seeds: Sequence[int]) -> Tensor:
+    generators = [generator(seed, "picture") for seed in seeds]
+    shape = tuple(model.spec.sample)
+    noise = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(model.device)
+    denoiser = Denoiser(
+        predict=model.backbone,
+        signals=model.branches(raw, len(seeds), negative),
+        diffusion=model.diffusion,
+        grid=recipe.grid,
+        guider=recipe.guider,
+        conditions=said(model, raw),
+    )
+    clean = recipe.sampler(denoiser, noise * float(recipe.grid.sigma[0]), recipe.grid, generators)
+    pixels = clean if model.autoencoder is None else model.autoencoder.decode(clean)
+    return pixels.float().clamp(-1, 1).cpu()
+
+
+def _rows(raw: Raw, at: range) -> dict[str, Sequence[Any]]:
+    return {column: [given[i] for i in at] for column, given in raw.items()}
+
+
+def _caption(raw: Raw, index: int) -> str:
+    return ", ".join(given[index] for given in raw.values() if isinstance(given[index], str))

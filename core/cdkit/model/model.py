@@ -1,0 +1,172 @@
+"""Model: raw conditions in, the backbone's prediction out. Training is one call; sampling prepares its signals once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from cdkit.conditions import Ledger, batch_of, chosen, stacked
+from cdkit.diffusion.process import Diffusion
+from cdkit.parts import Autoencoder, Backbone, Conditioning, Encoder, Joiner, Signals, Stream
+
+if TYPE_CHECKING:
+    from cdkit.build.mount import Slot
+    from cdkit.model.samples import Samples
+    from cdkit.spec import Spec
+
+Raw = Mapping[str, Sequence[Any]]  # raw values by column, B of each
+Values = Raw | Sequence[str] | str  # what `sample` takes: by column, or prompts alone
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads a condition's raw values: its encoder and the column it reads, or a joiner and the conditions it joins."""
+
+    encoder: Encoder | Joiner
+    column: str = ""
+    of: tuple[str, ...] = ()
+
+
+class Model(nn.Module):
+    """Encoders, a backbone with its taps, and the diffusion process, as one spec assembled them."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        readers: Mapping[str, Reader],
+        backbone: Backbone,
+        slots: Sequence[Slot],
+        streams: Mapping[str, tuple[str, ...]],
+        diffusion: Diffusion,
+        autoencoder: Autoencoder | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.readers = dict(readers)
+        self.encoders = nn.ModuleDict({name: reader.encoder for name, reader in readers.items()})
+        self.backbone = backbone
+        self.autoencoder = autoencoder
+        self.diffusion = diffusion
+        self.ledger = Ledger()
+        self._slots = tuple(slot for slot in slots if len(slot.taps))
+        self._streams = dict(streams)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.backbone.parameters()).device
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of raw values that the encoders read, each once."""
+        return tuple(dict.fromkeys(reader.column for reader in self.readers.values() if not reader.of))
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The conditions that have an encoder of their own, in an order in which joiners come after their parts."""
+        return tuple(name for name, reader in self.readers.items() if not reader.of)
+
+    def forward(self, x: Tensor, t: Tensor, raw: Raw, keep: Mapping[str, Tensor] | None = None) -> Tensor:
+        """One training step: x (B, C, H, W), t (B,), B raw values a column -> the prediction (B, C, H, W).
+
+        keep: for each condition (B,) bool, False where it keeps silent; a condition that is not in it is told.
+        """
+        return self.backbone(x, t, self.prepare(self.joined(self.silenced(self.encode(raw), keep or {}))))
+
+    def encode(self, raw: Raw) -> dict[str, Stream]:
+        """The streams of the conditions whose column is given; joiners come later, in `joined`."""
+        return {
+            name: self._encode(name, raw[self.readers[name].column]) for name in self.told if self.readers[name].column in raw
+        }
+
+    def _encode(self, name: str, values: Sequence[Any]) -> Stream:
+        encoder = self.encoders[name]
+        with torch.set_grad_enabled(torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())):
+            return _checked(name, encoder(values), self.readers[name].encoder, len(values))
+
+    def null(self, name: str, n: int) -> Stream:
+        """What condition `name` looks like when nothing is said, n times."""
+        encoder = self.readers[name].encoder
+        assert isinstance(encoder, Encoder)
+        return encoder.null(n)
+
+    def silenced(self, said: Mapping[str, Stream], keep: Mapping[str, Tensor]) -> dict[str, Stream]:
+        """The same streams with the null where keep (B,) is False."""
+        return {
+            name: stream
+            if name not in keep or bool(keep[name].all())
+            else chosen(keep[name], stream, self.null(name, batch_of(stream)))
+            for name, stream in said.items()
+        }
+
+    def joined(self, streams: Mapping[str, Stream]) -> Conditioning:
+        """All streams, those of joiners made out of their parts'."""
+        everything = dict(streams)
+        for name, reader in self.readers.items():
+            if reader.of:
+                everything[name] = self.encoders[name](*[everything[part] for part in reader.of])
+        return everything
+
+    def prepare(self, conditioning: Conditioning) -> Signals:
+        """What every tap makes of its streams, once a batch: keys and values, scales and shifts, maps."""
+        return {
+            slot.site.name: {name: tap.prepare(*self._read(name, conditioning)) for name, tap in self._taps(slot)}
+            for slot in self._slots
+        }
+
+    def _taps(self, slot: Slot) -> Iterator[tuple[str, Any]]:
+        yield from slot.taps.items()
+
+    def _read(self, injector: str, conditioning: Conditioning) -> list[Stream]:
+        return [conditioning[name] for name in self._streams[injector]]
+
+    def branches(self, raw: Raw, n: int, negative: Raw | None = None) -> Callable[[tuple[frozenset[str], ...]], Signals]:
+        """A function from guidance branches to their signals, branch after branch along the batch.
+
+        Every condition is encoded once. In a branch that silences it, it says what `negative` holds for its column or,
+        failing that, its null. A condition whose column is not in `raw` is silent in every branch.
+        """
+        said, instead = self.encode(raw), self.encode(negative or {})
+        silent = {name: instead.get(name) or self.null(name, n) for name in self.told}
+
+        def signals(branches: tuple[frozenset[str], ...]) -> Signals:
+            rows = {
+                name: stacked([silent[name] if name in branch else said.get(name, silent[name]) for branch in branches])
+                for name in self.told
+            }
+            return self.prepare(self.joined(rows))
+
+        return signals
+
+    def train(self, mode: bool = True) -> Model:
+        """Training mode, but for encoders that are frozen: they read as they did when they were trained."""
+        super().train(mode)
+        for encoder in self.encoders.values():
+            if not any(parameter.requires_grad for parameter in encoder.parameters()):
+                encoder.eval()
+        return self
+
+    def sample(self, values: Values = (), **how: Any) -> Samples:
+        """Draw. `cdkit.model.draw.draw` says what can be asked for: negative, seed or seeds, steps, guidance, sampler …"""
+        from cdkit.model.draw import draw
+
+        return draw(self, values, **how)
+
+
+def _checked(name: str, stream: Stream, encoder: Encoder | Joiner, n: int) -> Stream:
+    """The stream, if it is what its encoder declared."""
+    found = tuple(0 if value is None else value.shape[dim] for value, dim in _forms(stream))
+    if found != tuple(encoder.widths) or batch_of(stream) != n:
+        raise ValueError(
+            f"condition {name!r}: {type(encoder).__name__} declares widths {tuple(encoder.widths)} (tokens, pooled, spatial) "
+            f"for {n} values; it delivered {found} for {batch_of(stream)}"
+        )
+    return stream
+
+
+def _forms(stream: Stream) -> tuple[tuple[Tensor | None, int], ...]:
+    return (stream.tokens, 2), (stream.pooled, 1), (stream.spatial, 1)

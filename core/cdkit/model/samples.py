@@ -1,0 +1,79 @@
+"""Samples: pictures that a model drew, with what was said and the recipe to draw them again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """N pictures (N, C, H, W) in [-1, 1] on the CPU, a caption each, and the recipe that drew them."""
+
+    images: Tensor
+    captions: tuple[str, ...]
+    seeds: tuple[int, ...]
+    recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[Image]:
+        return (self.picture(index) for index in range(len(self)))
+
+    def picture(self, index: int) -> Image:
+        """One picture as a Pillow image, grey or RGB."""
+        return to_picture(self.images[index])
+
+    def save(self, path: str | Path, *, metadata: bool = True) -> Path:
+        """Write the grid (or the one picture) as PNG, with the recipe in its metadata."""
+        from PIL.PngImagePlugin import PngInfo
+
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        info = PngInfo()
+        if metadata:
+            info.add_itxt("cdkit", json.dumps(self.recipe_of(), ensure_ascii=False))
+        (self.grid() if len(self) > 1 else self.picture(0)).save(target, format="PNG", pnginfo=info)
+        return target
+
+    def recipe_of(self, index: int | None = None) -> dict[str, Any]:
+        """What draws picture `index` (or all of them) again."""
+        which = slice(None) if index is None else slice(index, index + 1)
+        return {**self.recipe, "captions": list(self.captions[which]), "seeds": list(self.seeds[which])}
+
+    def one(self, index: int) -> Samples:
+        """Picture `index` alone."""
+        at = slice(index, index + 1)
+        return Samples(self.images[at], self.captions[at], self.seeds[at], self.recipe)
+
+    def grid(self, *, columns: int | None = None, scale: int | None = None) -> Image:
+        """All pictures with their captions underneath. scale: screen pixels a pixel; None picks one that can be read."""
+        from cdkit.model.grid import labelled_grid
+
+        return labelled_grid(self.images, self.captions, columns=columns, scale=scale)
+
+    def _repr_png_(self) -> bytes:
+        import io
+
+        buffer = io.BytesIO()
+        self.grid().save(buffer, format="PNG")
+        return buffer.getvalue()
+
+
+def to_picture(image: Tensor) -> Image:
+    """(C, H, W) in [-1, 1] -> a Pillow image; C is 1 or 3."""
+    from PIL import Image
+
+    levels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    pixels = levels[0].numpy() if levels.shape[0] == 1 else levels[:3].permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(pixels)
