@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from cdkit.spec.model import Place
 
 
-def assemble(spec: Spec, *, device: str | torch.device = "cpu") -> Model:
+def assemble(spec: Spec, *, device: str | torch.device = "cpu", readers: Mapping[str, Reader] | None = None) -> Model:
     """Make every part of a spec and mount its injectors. Weights are drawn on the CPU, keyed by (spec.seed, part).
 
-    device="meta" makes shapes only. Raises SpecError with the place of the part that cannot be made, of an injector that
+    device="meta" makes shapes only. readers: encoders that are already made, by condition. Raises SpecError with the place of the part that cannot be made, of an injector that
     finds no site, and of a site pattern that matches none.
     """
     target = torch.device(device)
     with torch.device("meta" if target.type == "meta" else "cpu"):
-        readers = make_readers(spec)
+        readers = make_readers(spec, readers or {})
         widths = {name: reader.encoder.widths for name, reader in readers.items()}
         mounting = Mounting({injector.name: make_injector(injector, spec, widths) for injector in spec.injectors}, spec.seed)
         backbone = make_backbone(spec, mounting)
@@ -68,9 +68,10 @@ def drawn(seed: int, *key: str) -> Generator[None]:
         yield
 
 
-def make_readers(spec: Spec) -> dict[str, Reader]:
+def make_readers(spec: Spec, made: Mapping[str, Reader]) -> dict[str, Reader]:
     """Encoders first, then joiners in an order in which their parts come before them."""
-    readers = {name: make_encoder(condition, spec) for name, condition in spec.conditions.items() if not condition.of}
+    encoders = {name: condition for name, condition in spec.conditions.items() if not condition.of}
+    readers = {name: made.get(name) or make_encoder(condition, spec) for name, condition in encoders.items()}
     waiting = {name: condition for name, condition in spec.conditions.items() if condition.of}
     while waiting:
         ready = [name for name, condition in waiting.items() if all(part in readers for part in condition.of)]

@@ -61,9 +61,7 @@ def draw(
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        images = torch.cat(
-            [_drawn(model, recipe, _rows(raw, at), _rows(unwanted, at), [numbers[i] for i in at]) for at in chunks]
-        )
+        drawn = [_drawn(model, recipe, _rows(raw, at), _rows(unwanted, at), [numbers[i] for i in at]) for at in chunks]
     model.train(was_training)
     captions = tuple(_caption(raw, index) for index in range(total))
     words = {**recipe.words, "negative": {column: list(given) for column, given in unwanted.items()}}
