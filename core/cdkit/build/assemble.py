@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def assemble(spec: Spec, *, device: str | torch.device = "cpu", readers: Mapping[str, Reader] | None = None) -> Model:
     """Make every part of a spec and mount its injectors. Weights are drawn on the CPU, keyed by (spec.seed, part).
 
-    device="meta" makes shapes only. readers: encoders that are already made, by condition. Raises SpecError with the place of the part that cannot be made, of an injector that
-    finds no site, and of a site pattern that matches none.
+    device="meta" makes shapes only. readers: encoders that are already made, by condition. Raises SpecError with the place
+    of a part that cannot be made, of an injector that finds no site, and of a site pattern that matches none.
     """
     target = torch.device(device)
     with torch.device("meta" if target.type == "meta" else "cpu"):

@@ -11,20 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 # These read only the shape of what they are given, so what they return does not depend on it.
-SHAPE_ONLY = frozenset(
-    {
-        "zeros_like",
-        "ones_like",
-        "empty_like",
-        "full_like",
-        "rand_like",
-        "randn_like",
-        "new_zeros",
-        "new_ones",
-        "new_empty",
-        "new_full",
-    }
-)
+_LIKE = ("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like")
+_NEW = ("new_zeros", "new_ones", "new_empty", "new_full")
+SHAPE_ONLY = frozenset((*_LIKE, *_NEW))
 
 
 class Taint(TorchDispatchMode):

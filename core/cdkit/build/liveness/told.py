@@ -32,9 +32,7 @@ def _counts(guider: Guider, names: tuple[str, ...], name: str, grid: Grid, index
     """Does the guided picture move when only the branches that tell this condition move?"""
     branches = guider.branches(names, grid, index)
     draws = torch.Generator().manual_seed(0)
-    clean = [torch.randn((1, 1, 4, 4), generator=draws, dtype=torch.float64) for _ in branches]
-    moved = [
-        c + (name not in branch) * torch.randn(c.shape, generator=draws, dtype=c.dtype)
-        for c, branch in zip(clean, branches, strict=True)
-    ]
-    return not torch.allclose(guider.combine(clean, grid, index), guider.combine(moved, grid, index), rtol=0, atol=1e-12)
+    clean, change = (torch.randn((len(branches), 1, 1, 4, 4), generator=draws, dtype=torch.float64) for _ in range(2))
+    tells = torch.tensor([name not in branch for branch in branches]).view(-1, 1, 1, 1, 1)
+    moved = clean + tells * change
+    return not torch.allclose(guider.combine(list(clean), grid, index), guider.combine(list(moved), grid, index), atol=1e-12)

@@ -1,0 +1,78 @@
+"""cdkit sample: say it, and it draws it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from cdkit.model import Samples
+
+
+@click.command("sample")
+@click.argument("run")
+@click.option("--prompt", "-p", "prompts", multiple=True, help="What to draw; may be given several times.")
+@click.option("--prompts-file", type=click.Path(path_type=Path), help="A file with one prompt a line (UTF-8).")
+@click.option("--negative-prompt", "negatives", multiple=True, help="What not to draw: one for all, or one each.")
+@click.option("--n", type=click.IntRange(1), default=1, show_default=True, help="Pictures of each prompt.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the first picture; the next ones count up.")
+@click.option("--sampler", help="Another sampler than the spec's, by name.")
+@click.option("--steps", type=click.IntRange(1, 4000), help="Sampling steps.")
+@click.option("--guidance", type=float, help="Guidance scale; 1 is none.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("samples"), show_default=True, help="Folder for the PNGs.")
+@click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
+@click.option("--no-metadata", is_flag=True, help="Leave the recipe out of the PNGs.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    run: str,
+    prompts: tuple[str, ...],
+    prompts_file: Path | None,
+    negatives: tuple[str, ...],
+    n: int,
+    seed: int,
+    sampler: str | None,
+    steps: int | None,
+    guidance: float | None,
+    out: Path,
+    device: str | None,
+    no_metadata: bool,
+    as_json: bool,
+) -> None:
+    """Draw with RUN: a run folder, or the name of a model that ships in a package (animals).
+
+    Leaves a labelled grid and one PNG a picture, each with the recipe that draws it again.
+    """
+    from cdkit.engine.load import load
+    from cdkit.engine.pictures import save
+    from cdkit.engine.prompts import read_prompts
+
+    asked = [*prompts, *(read_prompts(prompts_file) if prompts_file else ())]
+    model = load(run, device=device)
+    values = [prompt for prompt in asked for _ in range(n)]
+    samples = model.sample(
+        values,
+        negative=list(negatives) or None,
+        seed=seed,
+        n=None if values else n,
+        sampler=sampler,
+        steps=steps,
+        guidance=guidance,
+    )
+    report(samples, save(samples, out, metadata=not no_metadata), as_json=as_json)
+
+
+def report(samples: Samples, paths: list[Path], *, as_json: bool) -> None:
+    """Say where the pictures are."""
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"grid": str(paths[0]), "pictures": [str(path) for path in paths[1:]], **samples.recipe_of()}, ensure_ascii=False
+            )
+        )
+        return
+    for path, caption in zip(paths[1:], samples.captions, strict=True):
+        click.echo(f"{path}  {caption!r}")
+    click.echo(f"{paths[0]}  all of them")
