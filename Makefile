@@ -13,14 +13,20 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 demo: install
-	$(BIN)/python docs/demo.py
+	@rm -rf runs/demo
+	$(BIN)/cdkit build specs/sd_like.yaml
+	$(BIN)/cdkit sample animals -p "a cat" -p "a dog" -p "a giraffe" --out runs/demo/animals
+	$(BIN)/cdkit train specs/digits.yaml --out runs/demo/digits
+	$(BIN)/cdkit sample runs/demo/digits -p "seven" -p "three" --n 4 --out runs/demo/drawn
+	@echo
+	@echo "The pictures: runs/demo/animals/grid.png (the model in the box) and runs/demo/drawn/grid.png (trained just now)."
 
 test: install
 	$(BIN)/pytest
 
 lint: install
-	$(BIN)/ruff format --check core plugins tests docs
-	$(BIN)/ruff check core plugins tests docs
+	$(BIN)/ruff format --check core plugins tests
+	$(BIN)/ruff check core plugins tests
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 slow: install
