@@ -1,0 +1,27 @@
+"""Common: what every block of one U-Net shares while it is being made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cdkit.parts import Layout, Mount, Site, SiteKind
+from torch import nn
+
+from cdkit_unet.heads import Heads
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The mount, and the options that do not change from level to level."""
+
+    mount: Mount
+    embedding: int  # E
+    groups: int = 32
+    dropout: float = 0.0
+    heads: Heads = field(default_factory=Heads)
+    projection: Literal["conv", "linear"] = "conv"
+
+    def open(self, name: str, kind: SiteKind, layout: Layout, width: int, stride: int) -> nn.Module:
+        """A slot at a new site of this name."""
+        return self.mount(Site(name, kind, layout, width, stride, self.embedding))

@@ -1,0 +1,19 @@
+"""FeedForward with a gated GELU (Shazeer 2020, arXiv 2002.05202)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FeedForward(nn.Module):
+    """(B, N, C) -> (B, N, C): one projection to 2 x 4C, values first and gates second; value * gelu(gate), exact; 4C -> C."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(channels, 8 * channels)
+        self.out = nn.Linear(4 * channels, channels)
+
+    def forward(self, h: Tensor) -> Tensor:
+        value, gate = self.proj(h).chunk(2, dim=-1)
+        return self.out(value * F.gelu(gate))

@@ -1,0 +1,70 @@
+"""The levels of the U-Net: down, middle, up. Every block on the way down leaves a skip; every block on the way up takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from cdkit.parts import Signals
+from torch import Tensor, nn
+
+from cdkit_unet.common import Common
+from cdkit_unet.resample import Downsample, Upsample
+from cdkit_unet.resnet import ResnetBlock
+from cdkit_unet.transformer import spatial
+
+
+class DownLevel(nn.Module):
+    """`blocks` times a residual block and a transformer, then Downsample unless it is the last level."""
+
+    def __init__(self, common: Common, level: int, channels: int, out: int, *, blocks: int, depth: int, last: bool) -> None:
+        super().__init__()
+        name, stride = f"down.{level}", 2**level
+        inputs = [channels] + [out] * (blocks - 1)
+        self.res = nn.ModuleList([ResnetBlock(common, f"{name}.res.{i}", c, out, stride) for i, c in enumerate(inputs)])
+        self.attn = nn.ModuleList([spatial(common, f"{name}.attn.{i}", out, stride, depth=depth) for i in range(blocks)])
+        self.downsample = nn.ModuleList([] if last else [Downsample(out)])
+        self.kept = [out] * (blocks + len(self.downsample))  # widths of the skips that it leaves, in order
+
+    def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> list[Tensor]:
+        """Every map that it makes, in order: the skips; the last of them is what the next level starts from."""
+        made: list[Tensor] = []
+        for res, attn in zip(self.res, self.attn, strict=True):
+            h = attn(res(h, emb, signals), emb, signals)
+            made.append(h)
+        return made + [down(h) for down in self.downsample]
+
+
+class Middle(nn.Module):
+    """Residual block, transformer, residual block, at the lowest resolution."""
+
+    def __init__(self, common: Common, channels: int, stride: int, *, depth: int) -> None:
+        super().__init__()
+        self.res = nn.ModuleList([ResnetBlock(common, f"mid.res.{i}", channels, channels, stride) for i in range(2)])
+        self.attn = nn.ModuleList([spatial(common, "mid.attn.0", channels, stride, depth=depth)])
+
+    def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
+        h = self.attn[0](self.res[0](h, emb, signals), emb, signals)
+        return self.res[1](h, emb, signals)
+
+
+class UpLevel(nn.Module):
+    """For every skip: join it, a residual block and a transformer; then Upsample unless it is the finest level."""
+
+    def __init__(
+        self, common: Common, index: int, level: int, channels: int, out: int, *, skips: Sequence[int], depth: int
+    ) -> None:
+        super().__init__()
+        name, stride = f"up.{index}", 2**level
+        inputs = [c + skip for c, skip in zip([channels] + [out] * (len(skips) - 1), skips, strict=True)]
+        self.res = nn.ModuleList([ResnetBlock(common, f"{name}.res.{i}", c, out, stride) for i, c in enumerate(inputs)])
+        self.attn = nn.ModuleList([spatial(common, f"{name}.attn.{i}", out, stride, depth=depth) for i in range(len(skips))])
+        self.upsample = nn.ModuleList([Upsample(out)] if level else [])
+
+    def forward(self, h: Tensor, skips: Sequence[Tensor], emb: Tensor, signals: Signals) -> Tensor:
+        """h and as many skips as it has blocks, in the order in which they are joined."""
+        for skip, res, attn in zip(skips, self.res, self.attn, strict=True):
+            h = attn(res(torch.cat([h, skip], dim=1), emb, signals), emb, signals)
+        for up in self.upsample:
+            h = up(h)
+        return h

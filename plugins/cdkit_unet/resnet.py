@@ -1,0 +1,38 @@
+"""ResnetBlock: the residual block of ADM and Stable Diffusion (Dhariwal and Nichol 2021; Rombach 2022, arXiv 2112.10752)."""
+
+from __future__ import annotations
+
+from cdkit.parts import Signals
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cdkit_unet.common import Common
+from cdkit_unet.norm import group_norm
+from cdkit_unet.zero import zeroed
+
+
+class ResnetBlock(nn.Module):
+    """norm, SiLU, conv, time added, norm, SiLU, dropout, conv; and a shortcut, 1 x 1 where the width changes.
+
+    h (B, channels, H, W), emb (B, E) -> (B, out, H, W). The second convolution starts at zero, as published.
+    """
+
+    def __init__(self, common: Common, name: str, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = group_norm(channels, most=common.groups)
+        self.norm1_site = common.open(f"{name}.norm1", "norm", "map", channels, stride)
+        self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
+        self.time = nn.Linear(common.embedding, out)
+        self.norm2 = group_norm(out, most=common.groups)
+        self.norm2_site = common.open(f"{name}.norm2", "norm", "map", out, stride)
+        self.dropout = nn.Dropout(common.dropout)
+        self.conv2 = zeroed(nn.Conv2d(out, out, 3, padding=1))
+        self.branch_site = common.open(f"{name}.branch", "branch", "map", out, stride)
+        self.shortcut = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
+
+    def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
+        branch = self.conv1(F.silu(self.norm1_site(self.norm1(h), signals, emb)))
+        branch = branch + rearrange(self.time(F.silu(emb)), "b c -> b c 1 1")
+        branch = self.conv2(self.dropout(F.silu(self.norm2_site(self.norm2(branch), signals, emb))))
+        return self.shortcut(h) + self.branch_site(branch, signals, emb)

@@ -1,0 +1,83 @@
+"""The spatial transformer of latent diffusion (Rombach 2022, arXiv 2112.10752), less its cross-attention.
+
+Stable Diffusion's block is self-attention, cross-attention, feed-forward. What stands in the middle is a way to be told
+something, so here it is a site: `attend`.
+"""
+
+from __future__ import annotations
+
+from cdkit.parts import Signals
+from einops import rearrange
+from torch import Tensor, nn
+
+from cdkit_unet.attention import SelfAttention
+from cdkit_unet.common import Common
+from cdkit_unet.feedforward import FeedForward
+from cdkit_unet.norm import group_norm
+from cdkit_unet.zero import zeroed
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, the `attend` site, feed-forward: (B, N, C) -> (B, N, C), pre-norm, each added to its input."""
+
+    def __init__(self, common: Common, name: str, channels: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels)
+        self.sequence = common.open(f"{name}.sequence", "sequence", "tokens", channels, stride)
+        self.attn1 = SelfAttention(channels, common.heads.of(channels, name))
+        self.attend = common.open(f"{name}.attend", "attend", "tokens", channels, stride)
+        self.norm3 = nn.LayerNorm(channels)
+        self.ff = FeedForward(channels)
+
+    def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
+        h = h + self.attn1(self.sequence(self.norm1(h), signals, emb), h.shape[1])
+        h = self.attend(h, signals, emb)
+        return h + self.ff(self.norm3(h))
+
+
+class ConvProjection(nn.Conv2d):
+    """A 1 x 1 convolution, applied to tokens as the matrix that it is: its weight is (C, C, 1, 1) in Stable Diffusion 1."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.linear(input, self.weight.flatten(1), self.bias)
+
+
+class SpatialTransformer(nn.Module):
+    """norm, project, `depth` transformer blocks over the map's rows and columns, project back, add the input.
+
+    h (B, C, H, W) -> the same shape. `projection` says how the weights are kept: "conv" in Stable Diffusion 1, "linear" in 2
+    and XL; the arithmetic is one. The last projection starts at zero, as published.
+    """
+
+    def __init__(self, common: Common, name: str, channels: int, stride: int, *, depth: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels, most=common.groups, eps=1e-6)
+        self.proj_in = _projection(common, channels)
+        self.blocks = nn.ModuleList([TransformerBlock(common, f"{name}.blocks.{i}", channels, stride) for i in range(depth)])
+        self.proj_out = zeroed(_projection(common, channels))
+
+    def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
+        tokens = self.proj_in(rearrange(self.norm(h), "b c h w -> b (h w) c"))
+        for block in self.blocks:
+            tokens = block(tokens, emb, signals)
+        return h + rearrange(self.proj_out(tokens), "b (h w) c -> b c h w", h=h.shape[2])
+
+
+class NoTransformer(nn.Module):
+    """What stands at a level without attention: h as it came."""
+
+    def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
+        del emb, signals
+        return h
+
+
+def spatial(common: Common, name: str, channels: int, stride: int, *, depth: int) -> nn.Module:
+    """A spatial transformer; nothing where depth is 0."""
+    return SpatialTransformer(common, name, channels, stride, depth=depth) if depth else NoTransformer()
+
+
+def _projection(common: Common, channels: int) -> nn.Module:
+    return ConvProjection(channels) if common.projection == "conv" else nn.Linear(channels, channels)

@@ -1,0 +1,142 @@
+"""`unet`: the U-Net of ADM (Dhariwal and Nichol 2021, arXiv 2105.05233) and Stable Diffusion (Rombach 2022, arXiv 2112.10752).
+
+With cross-attention at its `attend` sites it is Stable Diffusion's denoiser, tensor for tensor: width 320,
+mult [1, 2, 4, 4], 8 heads. Start: PyTorch's defaults, and zero where ADM and CompVis put zero: the last convolution, the
+second one of every residual block, the last projection of every transformer. So a new network answers zero, and nothing
+that it is told shows before it has learned a step or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import lcm
+from typing import Any, Literal
+
+from cdkit.hooks import hookimpl
+from cdkit.parts import Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Unit
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cdkit_unet.common import Common
+from cdkit_unet.heads import Heads
+from cdkit_unet.levels import DownLevel, Middle, UpLevel
+from cdkit_unet.norm import group_norm
+from cdkit_unet.size import check_size
+from cdkit_unet.time import TimeEmbedding
+from cdkit_unet.zero import zeroed
+
+NARROW = 16  # channels of a narrow twin, or the least multiple of them that its heads divide
+
+
+class UNet(Backbone):
+    """x (B, C, H, W), t (B,) in [0, 1000] -> (B, C, H, W).
+
+    width: channels at the finest level; mult: channels of each level in widths. blocks: residual blocks a level on the way
+    down (one more on the way up). attention: the levels that have transformers, 0 the finest; the middle always has one.
+    depth: transformer blocks, one number or one a level, of which the middle takes the last. heads or head_dim: one of them;
+    neither means heads of about 64 channels. groups: at most so many in a normalisation, of at least 4 channels each.
+    dropout: in residual blocks. Raises ValueError where these do not fit together.
+    """
+
+    def __init__(
+        self,
+        mount: Mount,
+        sample: SampleShape,
+        *,
+        width: Positive = 320,
+        mult: tuple[Positive, ...] = (1, 2, 4, 4),
+        blocks: Positive = 2,
+        attention: tuple[NonNegative, ...] = (0, 1, 2),
+        depth: Positive | tuple[NonNegative, ...] = 1,
+        heads: Positive | None = None,
+        head_dim: Positive | None = None,
+        projection: Literal["conv", "linear"] = "conv",
+        groups: Positive = 32,
+        dropout: Unit = 0.0,
+    ) -> None:
+        super().__init__()
+        widths = [width * m for m in mult]
+        depths, middle = depths_of(depth, attention, len(widths))
+        common = Common(mount, 4 * width, groups, dropout, Heads(heads, head_dim), projection)
+        self.multiple = 2 ** (len(widths) - 1)
+        self.joined = blocks + 1  # skips that one level on the way up takes
+        self.time = TimeEmbedding(width, common.embedding)
+        self.embed_site = common.open("embed", "embed", "vector", common.embedding, 1)
+        self.stem = nn.Conv2d(sample.channels, width, 3, padding=1)
+        self.input_site = common.open("input", "input", "map", width, 1)
+        self.down, kept = _down(common, [width, *widths], blocks, depths)
+        self.mid = Middle(common, widths[-1], self.multiple, depth=middle)
+        self.up = _up(common, [*widths, widths[-1]], kept, blocks, depths)
+        self.norm = group_norm(widths[0], most=groups)
+        self.norm_site = common.open("out.norm", "norm", "map", widths[0], 1)
+        self.out = zeroed(nn.Conv2d(widths[0], sample.channels, 3, padding=1))
+
+    def forward(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+        h, skips, emb = self.encode(x, t, signals)
+        return self.decode(h, skips, emb, signals)
+
+    def encode(self, x: Tensor, t: Tensor, signals: Signals) -> tuple[Tensor, list[Tensor], Tensor]:
+        """The way down and the middle: h at the lowest resolution, every skip in the order made, and emb (B, E)."""
+        check_size(x, self.multiple)
+        emb = self.time(t, x.dtype)
+        emb = self.embed_site(emb, signals, emb)
+        skips = [self.input_site(self.stem(x), signals, emb)]
+        for level in self.down:
+            skips += level(skips[-1], emb, signals)
+        return self.mid(skips[-1], emb, signals), skips, emb
+
+    def decode(self, h: Tensor, skips: Sequence[Tensor], emb: Tensor, signals: Signals) -> Tensor:
+        """The way up, taking the skips from the last to the first."""
+        left = list(skips)
+        for level in self.up:
+            h = level(h, [left.pop() for _ in range(self.joined)], emb, signals)
+        return self.out(F.silu(self.norm_site(self.norm(h), signals, emb)))
+
+    @classmethod
+    def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same levels, blocks and depths, so the same sites, at a width of 16 or what the heads divide."""
+        width = lcm(NARROW, options.get("heads") or 1)
+        if options.get("width", 320) <= width:
+            return options
+        head = {"head_dim": NARROW} if options.get("head_dim") else {}
+        return {**options, **head, "width": width}
+
+
+def depths_of(depth: int | Sequence[int], attention: Sequence[int], levels: int) -> tuple[list[int], int]:
+    """Transformer blocks of every level (0 without attention) and of the middle. ValueError if they do not fit the levels."""
+    each = [depth] * levels if isinstance(depth, int) else list(depth)
+    if len(each) != levels:
+        raise ValueError(f"depth lists {len(each)} levels, {each}, but mult has {levels}; expected one number or one a level")
+    for level in attention:
+        if level >= levels:
+            raise ValueError(f"attention names level {level}, but mult has {levels} levels, 0 to {levels - 1}")
+        if not each[level]:
+            raise ValueError(f"attention names level {level}, where depth is 0; expected at least 1, or the level left out")
+    if not each[-1]:
+        raise ValueError(f"depth ends in 0, {each}, but the middle takes its last number; expected at least 1")
+    return [each[level] if level in attention else 0 for level in range(levels)], each[-1]
+
+
+def _down(common: Common, widths: Sequence[int], blocks: int, depths: Sequence[int]) -> tuple[nn.ModuleList, list[int]]:
+    """The levels from the finest on, and the widths of all the skips that they and the stem leave."""
+    last = len(depths) - 1
+    levels = [
+        DownLevel(common, level, widths[level], widths[level + 1], blocks=blocks, depth=depth, last=level == last)
+        for level, depth in enumerate(depths)
+    ]
+    return nn.ModuleList(levels), [widths[0]] + [kept for level in levels for kept in level.kept]
+
+
+def _up(common: Common, widths: Sequence[int], kept: Sequence[int], blocks: int, depths: Sequence[int]) -> nn.ModuleList:
+    """The levels from the coarsest on, each taking blocks + 1 of the skips that are left."""
+    left = list(kept)
+    levels: list[nn.Module] = []
+    for index, level in enumerate(reversed(range(len(depths)))):
+        skips = [left.pop() for _ in range(blocks + 1)]
+        levels.append(UpLevel(common, index, level, widths[level + 1], widths[level], skips=skips, depth=depths[level]))
+    return nn.ModuleList(levels)
+
+
+@hookimpl
+def cdkit_backbone() -> type[Backbone]:
+    return UNet
