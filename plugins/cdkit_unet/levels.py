@@ -21,8 +21,7 @@ class DownLevel(nn.Module):
         super().__init__()
         name, stride = f"down.{level}", 2**level
         inputs = [channels] + [out] * (blocks - 1)
-        self.res = nn.ModuleList([ResnetBlock(common, f"{name}.res.{i}", c, out, stride) for i, c in enumerate(inputs)])
-        self.attn = nn.ModuleList([spatial(common, f"{name}.attn.{i}", out, stride, depth=depth) for i in range(blocks)])
+        self.res, self.attn = _blocks(common, name, inputs, out, stride, depth=depth)
         self.downsample = nn.ModuleList([] if last else [Downsample(out)])
         self.kept = [out] * (blocks + len(self.downsample))  # widths of the skips that it leaves, in order
 
@@ -40,8 +39,9 @@ class Middle(nn.Module):
 
     def __init__(self, common: Common, channels: int, stride: int, *, depth: int) -> None:
         super().__init__()
-        self.res = nn.ModuleList([ResnetBlock(common, f"mid.res.{i}", channels, channels, stride) for i in range(2)])
-        self.attn = nn.ModuleList([spatial(common, "mid.attn.0", channels, stride, depth=depth)])
+        first, attn = _blocks(common, "mid", [channels], channels, stride, depth=depth)
+        self.res = first.append(ResnetBlock(common, "mid.res.1", channels, channels, stride))
+        self.attn = attn
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
         h = self.attn[0](self.res[0](h, emb, signals), emb, signals)
@@ -57,8 +57,7 @@ class UpLevel(nn.Module):
         super().__init__()
         name, stride = f"up.{index}", 2**level
         inputs = [c + skip for c, skip in zip([channels] + [out] * (len(skips) - 1), skips, strict=True)]
-        self.res = nn.ModuleList([ResnetBlock(common, f"{name}.res.{i}", c, out, stride) for i, c in enumerate(inputs)])
-        self.attn = nn.ModuleList([spatial(common, f"{name}.attn.{i}", out, stride, depth=depth) for i in range(len(skips))])
+        self.res, self.attn = _blocks(common, name, inputs, out, stride, depth=depth)
         self.upsample = nn.ModuleList([Upsample(out)] if level else [])
 
     def forward(self, h: Tensor, skips: Sequence[Tensor], emb: Tensor, signals: Signals) -> Tensor:
@@ -68,3 +67,14 @@ class UpLevel(nn.Module):
         for up in self.upsample:
             h = up(h)
         return h
+
+
+def _blocks(
+    common: Common, name: str, inputs: Sequence[int], out: int, stride: int, *, depth: int
+) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Residual blocks with these input widths and a transformer behind each; their sites open in the order of forward."""
+    res, attn = nn.ModuleList(), nn.ModuleList()
+    for i, channels in enumerate(inputs):
+        res.append(ResnetBlock(common, f"{name}.res.{i}", channels, out, stride))
+        attn.append(spatial(common, f"{name}.attn.{i}", out, stride, depth=depth))
+    return res, attn

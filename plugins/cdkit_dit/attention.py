@@ -1,0 +1,28 @@
+"""SelfAttention over patches and whatever a `sequence` site joined to them."""
+
+from __future__ import annotations
+
+from cdkit.parts import Joined
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SelfAttention(nn.Module):
+    """Joined tokens (B, N + M, C) -> (B, N, C): the first n rows ask, all rows that the mask counts answer."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, joined: Joined, n: int) -> Tensor:
+        q, k, v = rearrange(self.qkv(joined.tokens), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads)
+        out = F.scaled_dot_product_attention(q[:, :, :n], k, v, attn_mask=over_keys(joined.mask))
+        return self.proj(rearrange(out, "b heads n d -> b n (heads d)"))
+
+
+def over_keys(mask: Tensor | None) -> Tensor | None:
+    """(B, L) bool over keys -> (B, 1, 1, L), for every head and query. Never all False: a picture's own rows count."""
+    return None if mask is None else rearrange(mask, "b keys -> b 1 1 keys")
