@@ -1,0 +1,70 @@
+"""The folder where fetched files are kept, and how they get there: whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cdkit.parts import DataError, EnvironmentFault
+from torch import Tensor
+
+
+def cache_folder() -> Path:
+    """$CDKIT_CACHE, else cdkit/ in $XDG_CACHE_HOME or ~/.cache, else (no home at all) in the folder for temporary files."""
+    named = os.environ.get("CDKIT_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base and Path(base).is_absolute():
+        return Path(base) / "cdkit"
+    home = Path(os.path.expanduser("~"))
+    return home / ".cache" / "cdkit" if home.is_absolute() else Path(tempfile.gettempdir()) / "cdkit"
+
+
+def say(line: str) -> None:
+    """One line of progress, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file, written beside its place and then moved there; EnvironmentFault where that cannot be done."""
+    from safetensors.torch import save
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(save(dict(tensors)))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise EnvironmentFault(
+            f"{path.parent}: cannot write here ({error.strerror})",
+            hint="free some room, or set CDKIT_CACHE to a folder that can be written",
+        ) from error
+
+
+def read_tensors(path: Path, digest: str, name: str, by_hand: str) -> dict[str, Tensor]:
+    """Tensors of a fetched file whose sha256 must be `digest`; DataError that says how to get it, or get it again."""
+    from safetensors.torch import load
+
+    if not path.is_file():
+        raise DataError(f"{name} is not here ({path}); run: cdkit data fetch {name}", hint=by_hand)
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise DataError(
+            f"{path}: damaged, its sha256 is not the one expected ({digest[:12]}…)",
+            hint=f"delete the file and run: cdkit data fetch {name}",
+        )
+    return load(content)
