@@ -1,0 +1,137 @@
+"""identification: how often the true caption, of K, explains a held-out picture best. No sampler, no evaluator.
+
+A conditional model is a classifier: the caption under which it removes the noise with the least error is the one it takes
+for true (Li et al. 2023, "Your Diffusion Model is Secretly a Zero-shot Classifier", equation 6). All K captions of a
+picture meet the same noise at the same level, so what differs is what was said. Chance is 1/K: that is where a model lies
+that ignores its words, or that was trained on shuffled ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, MinLen
+from cdkit.hooks import hookimpl
+from cdkit.parts import DataError, Dataset, Examinee, Example, Metric, Positive
+from torch import Tensor
+
+from cdkit_metrics.evaluator import images_of
+from cdkit_metrics.hashing import number, shuffled
+from cdkit_metrics.intervals import Share, share_of
+from cdkit_metrics.words import told
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One picture and its candidates, the true one among them at `answer`, in an order that only their names decide."""
+
+    example: Example
+    candidates: tuple[Example, ...]
+    answer: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identification(Metric):
+    """Asks of each picture which of K captions is its own.
+
+    pairs: pictures asked about. candidates: K, the true caption among them; fewer where the split has fewer meanings.
+    levels: noise levels in (0, 1). draws: of noise a picture and level, averaged. batch: pictures between two lines of
+    progress. language, split: of the captions and pictures.
+    """
+
+    pairs: Positive = 200
+    candidates: Annotated[int, Ge(2)] = 10
+    levels: Annotated[tuple[float, ...], MinLen(1)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    draws: Positive = 1
+    language: str = "en"
+    seed: int = 0
+    split: Literal["validation", "test"] = "test"
+    batch: Positive = 50
+
+    def __post_init__(self) -> None:
+        outside = [level for level in self.levels if not 0 < level < 1]
+        if outside:
+            raise ValueError(f"levels {outside} lie outside (0, 1); 0 is a clean picture and 1 is nothing but noise")
+
+    def __call__(self, examinee: Examinee) -> Mapping[str, Any]:
+        """`identified`: by the losses averaged over all levels. `levels`: by each level alone. `chance`: 1/K."""
+        asked = questions(examinee.dataset, self.split, self.pairs, self.candidates, self.seed)
+        losses = torch.cat([self._losses(examinee, asked, start) for start in range(0, len(asked), self.batch)], dim=1)
+        answers = torch.tensor([question.answer for question in asked])
+        return {
+            "identified": _share(losses.mean(0), answers).report(),
+            "chance": 1 / len(asked[0].candidates),
+            "candidates": len(asked[0].candidates),
+            "levels": {str(level): _share(at, answers).report() for level, at in zip(self.levels, losses, strict=True)},
+            "draws": self.draws,
+            "split": self.split,
+            "language": self.language,
+        }
+
+    def _losses(self, examinee: Examinee, asked: Sequence[Question], start: int) -> Tensor:
+        """The losses (levels, pictures, K) of one batch of questions."""
+        part = asked[start : start + self.batch]
+        losses = torch.stack([self._at(examinee, part, level) for level in self.levels])
+        examinee.say(f"identification: {start + len(part)} of {len(asked)} pictures asked about")
+        return losses
+
+    def _at(self, examinee: Examinee, part: Sequence[Question], level: float) -> Tensor:
+        """The losses (pictures, K) at one level, averaged over the draws; a picture's candidates share every noise."""
+        width = len(part[0].candidates)
+        images = images_of([question.example for question in part]).repeat_interleave(width, 0)
+        values = told_each([candidate for question in part for candidate in question.candidates], self.language)
+        total = torch.zeros(len(images), dtype=torch.float64)
+        for draw in range(self.draws):
+            seeds = [number(self.seed, question.example.id, level, draw) for question in part for _ in range(width)]
+            total += examinee.loss(images, values, level, seeds).double().cpu()
+        return total.unflatten(0, (len(part), width)) / self.draws
+
+
+def told_each(candidates: Sequence[Example], language: str) -> dict[str, list[Any]]:
+    """What is true of each candidate: its first caption, whatever its turn, so that a picture's rivals are worded alike."""
+    rows = [told([candidate], language) for candidate in candidates]
+    return {column: [row[column][0] for row in rows] for column in rows[0]}
+
+
+def questions(dataset: Dataset, split: Literal["validation", "test"], pairs: int, candidates: int, seed: int) -> list[Question]:
+    """Up to `pairs` questions of one width. Rivals mean something else than the true caption, and than each other."""
+    examples = {example.id: example for example in dataset.split(split)}
+    kinds: dict[str, list[str]] = {}
+    for name, example in examples.items():
+        kinds.setdefault(meaning(example), []).append(name)
+    width = min(candidates, len(kinds))
+    if width < 2:
+        raise DataError(f"all {len(examples)} pictures of split {split!r} mean the same; identification needs two meanings")
+    chosen = shuffled(list(examples), "pairs", seed)[:pairs]
+    return [_question(examples[name], examples, kinds, width, seed) for name in chosen]
+
+
+def _question(
+    example: Example, examples: Mapping[str, Example], kinds: Mapping[str, Sequence[str]], width: int, seed: int
+) -> Question:
+    own = meaning(example)
+    others = shuffled([kind for kind in kinds if kind != own], seed, example.id, "rivals")[: width - 1]
+    order = shuffled([own, *others], seed, example.id, "order")
+    representatives = [
+        example if kind == own else examples[min(kinds[kind], key=lambda name: number(seed, example.id, name))] for kind in order
+    ]
+    return Question(example, tuple(representatives), order.index(own))
+
+
+def meaning(example: Example) -> str:
+    """What must differ for two captions to be rivals: the class where there is one, else all that is said."""
+    label = example.values.get("label")
+    return f"label {label[0]}" if label else repr(sorted(example.values.get("text", ())))
+
+
+def _share(losses: Tensor, answers: Tensor) -> Share:
+    """losses (N, K), answers (N,): how often the least loss is the true one's; of equals the first, in an order by hash."""
+    return share_of((losses.argmin(1) == answers).tolist())
+
+
+@hookimpl
+def cdkit_metric() -> type[Identification]:
+    return Identification

@@ -1,0 +1,52 @@
+"""Weights in a cache: safetensors and JSON, written whole or not at all, checked when read. Never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+
+def keep(folder: Path, name: str, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write name.safetensors, then name.json with its sha256: without the second the first counts for nothing."""
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    blob = save({key: value.detach().cpu().contiguous() for key, value in weights.items()})
+    _write(folder / f"{name}.safetensors", blob)
+    record = {**facts, "sha256": hashlib.sha256(blob).hexdigest()}
+    _write(folder / f"{name}.json", json.dumps(record, ensure_ascii=False, indent=1).encode())
+
+
+def kept(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The weights and what is known of them; None where they are not there, or damaged."""
+    from safetensors.torch import load
+
+    try:
+        facts: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
+        blob = (folder / f"{name}.safetensors").read_bytes()
+        if hashlib.sha256(blob).hexdigest() != facts["sha256"]:
+            return None
+        return load(blob), facts
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(path: Path, blob: bytes) -> None:
+    """Beside its place first, then renamed over it, so that a reader finds the old file or the new one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(blob)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

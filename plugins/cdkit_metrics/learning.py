@@ -1,0 +1,111 @@
+"""How the evaluator learns to name pictures: AdamW, one cycle, smoothed labels, warps, an average of the weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from cdkit.parts import Dataset, Example
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cdkit_metrics.network import Recogniser
+from cdkit_metrics.warping import Limits, warped
+from cdkit_metrics.words import label_of
+
+SEEN = 130_000  # pictures of a whole lesson, if that makes between FEWEST and MOST epochs
+FEWEST, MOST = 4, 20
+LARGE = 16  # rows from which the network is wider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """Everything that decides the weights, beside the pictures; two evaluators of one lesson and one set are the same."""
+
+    version: int = 1  # of the code that teaches and of the network: count up when either changes
+    width: int
+    epochs: int
+    blocks: int = 1
+    batch: int = 64
+    lr: float = 4e-3
+    weight_decay: float = 0.05
+    smoothing: float = 0.1
+    ema: float = 0.99
+    seed: int = 0
+    limits: Limits = field(default_factory=Limits)
+
+    def report(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**asdict(self), "limits": self.limits._asdict()}
+
+
+def lesson_for(dataset: Dataset, *, epochs: int | None = None) -> Lesson:
+    """A lesson that suits the set's size: the fewer its pictures, the more often they are seen."""
+    size = len(dataset.split("train"))
+    suited = max(FEWEST, min(MOST, round(SEEN / max(1, size))))
+    return Lesson(width=32 if dataset.shape.height >= LARGE else 16, epochs=epochs or suited)
+
+
+def learn(dataset: Dataset, lesson: Lesson, *, device: torch.device, say: Callable[[str], None]) -> Recogniser:
+    """Teach a new network the training split, and nothing else. The same lesson gives the same weights on one machine."""
+    examples = dataset.split("train")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(lesson.seed)
+        network = Recogniser(dataset.shape, classes=len(dataset.classes), width=lesson.width, blocks=lesson.blocks)
+    network = network.to(device).train()
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimizer = _optimizer(network, lesson)
+    steps = lesson.epochs * len(list(_batches(len(examples), lesson.batch)))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lesson.lr, total_steps=steps, pct_start=0.25)
+    generator = torch.Generator().manual_seed(lesson.seed)
+    done = 0
+    for epoch in range(lesson.epochs):
+        for images, labels in _epoch(dataset, examples, lesson, generator):
+            loss = F.cross_entropy(network(images.to(device)), labels.to(device), label_smoothing=lesson.smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            done += 1
+            _follow(average, network, min(lesson.ema, (1 + done) / (10 + done)))
+        say(f"evaluator: epoch {epoch + 1} of {lesson.epochs}")
+    return average.eval()
+
+
+def _batches(n: int, size: int) -> Iterator[slice]:
+    """Whole batches; the remainder is left out, but for a set smaller than one batch."""
+    for start in range(0, max(n - size, 0) + 1, size):
+        yield slice(start, start + size)
+
+
+def _epoch(
+    dataset: Dataset, examples: Sequence[Example], lesson: Lesson, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of the split in a new order, each picture varied as the set allows and warped a little."""
+    order = torch.randperm(len(examples), generator=generator).tolist()
+    for at in _batches(len(examples), lesson.batch):
+        chosen = [dataset.augment(examples[index], generator) for index in order[at]]
+        images = torch.stack([example.image for example in chosen])
+        labels = torch.tensor([label_of(example, dataset) for example in chosen])
+        yield warped(images, limits=lesson.limits, generator=generator), labels
+
+
+def _optimizer(network: nn.Module, lesson: Lesson) -> torch.optim.Optimizer:
+    """AdamW that decays kernels alone: gains and biases keep their size."""
+    kernels = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": lesson.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lesson.lr)
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """The average moves towards the network, its running statistics too."""
+    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
