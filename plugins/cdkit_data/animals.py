@@ -22,7 +22,7 @@ PACKAGE = Package(
 )
 MEMBERS = tuple(f"animal_mnist/data/Animal_MNIST/animal_{part}_version_3.gz" for part in ("data", "label"))
 FILE = "animals.safetensors"
-DIGEST = "feb9d13fde865537abbdad8a22aeef0f3d4d6b868792443a975bf9d9b5571861"
+DIGEST = "3c3be85982c270ff2f3beaea9a964a1d3e88e184a9d6be71fa061cdd9d990bb5"
 
 WORDS = {
     "bear": thing("bear", "a bear", measure="只", zh=("熊",)),

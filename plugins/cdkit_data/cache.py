@@ -56,15 +56,29 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path, digest: str, name: str, by_hand: str) -> dict[str, Tensor]:
-    """Tensors of a fetched file whose sha256 must be `digest`; DataError that says how to get it, or get it again."""
+    """Tensors of a fetched file, whose content must have this digest; DataError that says how to get it, or get it again."""
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     if not path.is_file():
         raise DataError(f"{name} is not here ({path}); run: cdkit data fetch {name}", hint=by_hand)
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
+    try:
+        tensors = load(path.read_bytes())
+        found = digest_of(tensors)
+    except (SafetensorError, ValueError, OSError) as error:
+        tensors, found = {}, f"unreadable ({error})"
+    if found != digest:
         raise DataError(
-            f"{path}: damaged, its sha256 is not the one expected ({digest[:12]}…)",
+            f"{path}: damaged, its content is {found[:12]}…, expected {digest[:12]}…",
             hint=f"delete the file and run: cdkit data fetch {name}",
         )
-    return load(content)
+    return tensors
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 of names, types, shapes and bytes: the same whatever version wrote the file."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.contiguous().numpy().data)
+    return found.hexdigest()
