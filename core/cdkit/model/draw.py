@@ -155,8 +155,7 @@ def _branches(model: Model, recipe: Recipe, raw: Raw) -> set[frozenset[str]]:
 
 def _drawn(model: Model, recipe: Recipe, raw: Raw, negative: Raw, seeds: Sequence[int]) -> Tensor:
     generators = [generator(seed, "picture") for seed in seeds]
-    shape = tuple(model.spec.sample)
-    noise = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(model.device)
+    noise = torch.stack([torch.randn(model.shape, generator=g) for g in generators]).to(model.device)
     denoiser = Denoiser(
         predict=model.backbone,
         signals=model.branches(raw, len(seeds), negative),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cdkit.conditions import Ledger, batch_of, chosen, stacked
 from cdkit.diffusion.process import Diffusion
-from cdkit.parts import Autoencoder, Backbone, Conditioning, Encoder, Joiner, Signals, Stream
+from cdkit.parts import Autoencoder, Backbone, Conditioning, Encoder, Joiner, SampleShape, Signals, Stream
 
 if TYPE_CHECKING:
     from cdkit.build.mount import Slot
@@ -59,6 +59,11 @@ class Model(nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.backbone.parameters()).device
+
+    @property
+    def shape(self) -> SampleShape:
+        """C, H and W of what the backbone draws."""
+        return SampleShape(self.spec.sample.channels, self.spec.sample.height, self.spec.sample.width)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -91,5 +91,5 @@ def alike(left: Any, right: Any) -> bool:
 
 def _forward(model: Model, signals: Signals) -> Tensor:
     draws = generator(0, "probe", "picture")
-    x = torch.randn((BATCH, *model.spec.sample), generator=draws, dtype=torch.float64)
+    x = torch.randn((BATCH, *model.shape), generator=draws, dtype=torch.float64)
     return model.backbone(x, torch.full((BATCH,), TIME, dtype=torch.float64), signals)

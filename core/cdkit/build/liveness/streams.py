@@ -38,4 +38,4 @@ def leaves(stream: Stream) -> list[Tensor]:
 
 
 def _shapes(model: Model, name: str) -> dict[str, tuple[int, ...]]:
-    return shapes(model.readers[name].encoder.widths, SampleShape(*model.spec.sample))
+    return shapes(model.readers[name].encoder.widths, model.shape)

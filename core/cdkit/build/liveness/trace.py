@@ -59,7 +59,7 @@ def _only(model: Model, injector: str, tainted: Signals, plain: Signals) -> Sign
 
 
 def _forward(model: Model, signals: Signals) -> Tensor:
-    x = torch.empty((BATCH, *model.spec.sample), device="meta")
+    x = torch.empty((BATCH, *model.shape), device="meta")
     return model.backbone(x, torch.empty(BATCH, device="meta"), signals)
 
 
