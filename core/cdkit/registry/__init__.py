@@ -1,0 +1,8 @@
+"""The registry: which parts there are, by the names that installed distributions claim for them."""
+
+from __future__ import annotations
+
+from cdkit.registry.record import Record
+from cdkit.registry.registry import Factory, Registry, UnknownPart
+
+__all__ = ["Factory", "Record", "Registry", "UnknownPart"]

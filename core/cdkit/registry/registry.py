@@ -1,0 +1,131 @@
+"""Registry: names -> parts. Names come from metadata; a module is imported when its part is asked for, and never before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from cdkit.errors import PluginError
+from cdkit.hooks import KINDS
+from cdkit.registry.load import load
+from cdkit.registry.metadata import claims, normal
+from cdkit.registry.names import NO_IMPORTS, did_you_mean, is_name, quoted
+from cdkit.registry.record import Entry, Record
+
+Factory: TypeAlias = Callable[..., Any]
+IN_MEMORY = "in-memory"
+
+
+class UnknownPart(PluginError):
+    """No installed distribution offers this name, or more than one does."""
+
+
+class Registry:
+    """Parts by kind and name. `Registry.installed()` reads what is installed; `extended` adds parts in memory."""
+
+    def __init__(self, records: Iterable[Record] = (), parts: Mapping[tuple[str, str], Factory] | None = None) -> None:
+        self._records = {record.entry: record for record in records}
+        self._parts: dict[Entry, Any] = {}
+        self._added = dict(parts or {})
+
+    @classmethod
+    def installed(cls) -> Registry:
+        """What the installed distributions claim, less those that CDKIT_PLUGINS shuts out. Imports none of them."""
+        return cls(claims())
+
+    def extended(self, parts: Mapping[tuple[str, str], Factory]) -> Registry:
+        """A copy with parts in memory, by (kind, name), which go before installed ones of that name: for tests, notebooks."""
+        for kind, name in parts:
+            check_kind(kind)
+            if not is_name(name) or "/" in name:
+                raise ValueError(f"{quoted(name)} is no name of a {kind}; {NO_IMPORTS}")
+        copy = Registry(self._records.values(), {**self._added, **parts})
+        copy._parts = self._parts
+        return copy
+
+    def names(self, kind: str) -> list[str]:
+        """What a spec may write for this kind, sorted: bare names, and `dist/name` where two distributions claim one."""
+        check_kind(kind)
+        written = {name for of, name in self._added if of == kind}
+        for name, entries in self._claims(kind).items():
+            if name not in written:
+                written |= {name} if len(entries) == 1 else {entry.full for entry in entries}
+        return sorted(written)
+
+    def get(self, kind: str, name: str) -> Any:
+        """The part's factory (a run's folder), its module imported now if it was not. PluginError with the reason if not."""
+        if (kind, name) in self._added:
+            return self._added[kind, name]
+        entry = self._find(kind, name)
+        if entry not in self._parts:
+            part, self._records[entry] = (
+                load(entry) if self._records[entry].status == "installed" else (None, self._records[entry])
+            )
+            if self._records[entry].status == "failed":
+                raise self._broken(entry)
+            self._parts[entry] = part
+        return self._parts[entry]
+
+    def provider(self, kind: str, name: str) -> str:
+        """`dist==version` that offers the name, or "in-memory". Imports nothing."""
+        return IN_MEMORY if (kind, name) in self._added else self._find(kind, name).provider
+
+    def records(self) -> list[Record]:
+        """What is known of every entry point, in a fixed order; parts in memory have none."""
+        return list(self._records.values())
+
+    def record(self, kind: str, name: str) -> Record | None:
+        """What is known of one name; None for a part in memory."""
+        return None if (kind, name) in self._added else self._records[self._find(kind, name)]
+
+    def _claims(self, kind: str) -> dict[str, list[Entry]]:
+        """The entries of a kind that may be used, by name."""
+        found: dict[str, list[Entry]] = {}
+        for entry, record in self._records.items():
+            if entry.kind == kind and record.status not in ("shut out", "refused"):
+                found.setdefault(entry.name, []).append(entry)
+        return found
+
+    def _find(self, kind: str, name: str) -> Entry:
+        """The one entry that a name stands for. UnknownPart where there is none, or more than one."""
+        check_kind(kind)
+        if not is_name(name):
+            raise UnknownPart(f"{quoted(name)} is no name of a {kind}; {NO_IMPORTS}", hint=self._there_are(kind))
+        dist, _, bare = name.rpartition("/")
+        entries = [entry for entry in self._claims(kind).get(bare, []) if not dist or entry.dist == normal(dist)]
+        if len(entries) == 1:
+            return entries[0]
+        raise self._ambiguous(kind, name, entries) if entries else self._unknown(kind, name)
+
+    def _ambiguous(self, kind: str, name: str, entries: list[Entry]) -> UnknownPart:
+        dists = " and ".join(entry.provider for entry in entries)
+        full = " or ".join(dict.fromkeys(f"`{entry.full}`" for entry in entries))
+        return UnknownPart(f"{kind} {name!r} is offered by {dists}, so the name alone says neither", hint=f"write {full}")
+
+    def _unknown(self, kind: str, name: str) -> UnknownPart:
+        """Nobody offers the name: say what is near, who is shut out, and where else the name lives."""
+        known = self.names(kind)
+        message = f"there is no {kind} {name!r}{did_you_mean(name, known)}"
+        bare = name.rpartition("/")[2]
+        for record in self._records.values():
+            if record.status == "shut out" and (record.entry.kind, record.entry.name) == (kind, bare):
+                return UnknownPart(f"{message}; {record.entry.provider} offers it, but {record.error}")
+        elsewhere = [entry for entry in self._records if entry.name == bare and entry.kind != kind]
+        also = "".join(f"; {entry.name!r} of {entry.provider} is of the kind {entry.kind}" for entry in elsewhere[:1])
+        return UnknownPart(message + also, hint=self._there_are(kind))
+
+    def _there_are(self, kind: str) -> str:
+        """What exists, by the distribution that provides it, and what is missing because it failed."""
+        names = ", ".join(self.names(kind)) or "none"
+        return f"installed for {kind}: {names} (`cdkit list {kind}` says who provides them)"
+
+    def _broken(self, entry: Entry) -> PluginError:
+        return PluginError(
+            f"{entry.kind} {entry.name!r} cannot be used: {self._records[entry]}",
+            hint=f"`cdkit plugins show {entry.kind}.{entry.name}` shows more; mend, update or uninstall {entry.dist}",
+        )
+
+
+def check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise PluginError(f"there is no kind {quoted(kind)}{did_you_mean(kind, KINDS)}", hint=f"the kinds are {', '.join(KINDS)}")

@@ -1,0 +1,110 @@
+"""A spec written out: plain values with every default, as YAML, and the digest of what decides its weights' meaning."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from cdkit.spec.scalars import resolve
+
+if TYPE_CHECKING:
+    from cdkit.spec.model import ConditionSpec, InjectorSpec, PartSpec, Spec
+
+OF_TRAINING = frozenset(
+    {"weighting", "gamma", "times", "clip"}
+)  # of the diffusion process: no weight means anything else by them
+
+
+def filled(spec: Spec) -> dict[str, Any]:
+    """Plain values, sections in the order of the documentation; what a spec leaves out stays out."""
+    whole: dict[str, Any] = {"cdkit": 1, "name": spec.name, "seed": spec.seed, "sample": asdict(spec.sample)}
+    whole["conditions"] = {name: condition(c) for name, c in spec.conditions.items()}
+    whole["injectors"] = [injector(i) for i in spec.injectors]
+    whole["backbone"] = part(spec.backbone)
+    whole["diffusion"] = plain(spec.diffusion)
+    optional = {"autoencoder": spec.autoencoder, "guidance": spec.guidance, "data": spec.data}
+    whole |= {key: part(value) for key, value in optional.items() if value is not None}
+    if spec.sampler is not None:
+        sampler = spec.sampler
+        whole["sampler"] = {**part(sampler.part), "steps": sampler.steps, "spacing": sampler.spacing}
+    whole["train"] = plain(asdict(spec.train))
+    whole["evaluate"] = [part(metric) for metric in spec.evaluate]
+    return whole
+
+
+def condition(spec: ConditionSpec) -> dict[str, Any]:
+    core: dict[str, Any] = (
+        {"of": list(spec.of)} if spec.of else {"column": spec.column, "dropout": spec.dropout, "trainable": spec.trainable}
+    )
+    return {**part(spec.part), **core}
+
+
+def injector(spec: InjectorSpec) -> dict[str, Any]:
+    return {**part(spec.part), "name": spec.name, "streams": list(spec.streams), "sites": list(spec.sites)}
+
+
+def part(spec: PartSpec) -> dict[str, Any]:
+    return {"use": spec.use, **plain(spec.options)}
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, mappings as dicts, paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def digest(spec: Spec) -> str:
+    """Two specs of one digest give every weight the same meaning: shapes, encoders, methods, network, process."""
+    process = {key: value for key, value in plain(spec.diffusion).items() if key not in OF_TRAINING}
+    meaning = {
+        "sample": asdict(spec.sample),
+        "conditions": {name: {**meant(c.part), "of": list(c.of)} for name, c in spec.conditions.items()},
+        "injectors": [
+            {**meant(i.part), "name": i.name, "streams": list(i.streams), "sites": list(i.sites)} for i in spec.injectors
+        ],
+        "backbone": meant(spec.backbone),
+        "autoencoder": meant(spec.autoencoder) if spec.autoencoder else None,
+        "diffusion": process,
+    }
+    canonical = json.dumps(meaning, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def meant(spec: PartSpec) -> dict[str, Any]:
+    """A part by who provides it, so that `unet` and `cdkit/unet` are one; the version is no part of the meaning."""
+    return {**part(spec), "use": f"{spec.provider.partition('==')[0]}/{spec.name}"}
+
+
+def to_yaml(spec: Spec) -> str:
+    """Block style outside, one line for what is innermost."""
+    return yaml.dump(filled(spec), Dumper=Plain, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+
+
+class Plain(yaml.SafeDumper):
+    """PyYAML's writer for a reader of YAML 1.2: it quotes what would be no text there, and uses no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: Plain, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _stays_text(text) else '"')
+
+
+def _stays_text(text: str) -> bool:
+    try:
+        return isinstance(resolve(text), str)
+    except OverflowError:
+        return False
+
+
+Plain.add_representer(str, _text)

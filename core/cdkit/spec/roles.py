@@ -1,0 +1,45 @@
+"""Roles: for each kind of part, the keys that core reads beside the part's own options."""
+
+from __future__ import annotations
+
+from functools import cache
+from inspect import isclass
+from typing import Any
+
+from cdkit.spec.options import Option, options_of
+from cdkit.spec.sections import EncoderKeys, InjectorKeys, JoinerKeys, PartKeys, SamplerKeys
+
+KEYS: dict[str, type[Any]] = {"encoder": EncoderKeys, "joiner": JoinerKeys, "injector": InjectorKeys, "sampler": SamplerKeys}
+
+
+def role_of(kind: str, factory: Any) -> str:
+    """The kind, but for an encoder of other conditions' streams, which is a joiner."""
+    if kind != "encoder":
+        return kind
+    from cdkit.parts import Joiner
+
+    return "joiner" if isclass(factory) and issubclass(factory, Joiner) else "encoder"
+
+
+def keys_of(kind: str, factory: Any) -> dict[str, Option]:
+    """Every key of a part: those that core reads, then the part's own. TypeError if the part cannot be described by keys."""
+    role = role_of(kind, factory)
+    core = core_keys(role)
+    own = options_of(factory, role)
+    if clash := sorted(core.keys() & own.keys()):
+        raise TypeError(f"its option {clash[0]!r} is a key that core reads for every {role}; expected another name")
+    return {**core, **own}
+
+
+@cache
+def core_keys(role: str) -> dict[str, Option]:
+    return {
+        name: Option(name, option.hint, option.default, core=True)
+        for name, option in options_of(KEYS.get(role, PartKeys)).items()
+    }
+
+
+def is_text_encoder(factory: Any) -> bool:
+    from cdkit.parts import TextEncoder
+
+    return isclass(factory) and issubclass(factory, TextEncoder)

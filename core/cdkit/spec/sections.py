@@ -1,0 +1,98 @@
+"""The sections that belong to no part: `sample` and `train`. Their type hints are their keys, as a part's are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from annotated_types import Ge, Gt, Interval
+
+# As in cdkit.parts, which imports torch.
+Positive: TypeAlias = Annotated[int, Gt(0)]
+NonNegative: TypeAlias = Annotated[int, Ge(0)]
+PositiveFloat: TypeAlias = Annotated[float, Gt(0)]
+Unit: TypeAlias = Annotated[float, Interval(ge=0, le=1)]
+Side: TypeAlias = Annotated[int, Interval(ge=1, le=65_536)]
+Momentum: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
+Spacing: TypeAlias = Literal["trailing", "leading", "linspace", "karras"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSection:
+    """What the backbone draws: C, H and W of one picture or latent."""
+
+    channels: Side
+    height: Side
+    width: Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSection:
+    """How a model is trained. `clip` is of the gradient's norm; `seed` of data order, noise and dropout."""
+
+    steps: Positive = 1000
+    batch: Positive = 32
+    lr: PositiveFloat = 3e-4
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    warmup: NonNegative = 100
+    decay: Literal["constant", "cosine"] = "constant"
+    clip: PositiveFloat = 1.0
+    accumulate: Positive = 1
+    ema: Unit | None = 0.999
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    workers: NonNegative = 0
+    checkpoint_every: Positive = 500
+    keep: Annotated[int, Ge(2)] = 2
+    sample_every: NonNegative = 500
+    log_every: Positive = 10
+    prompts: tuple[str, ...] = ()
+    compile: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderKeys:
+    """Beside an encoder's own options. column: "" stands for the default; dropout: how often training keeps silent."""
+
+    use: str
+    column: str = ""
+    dropout: Unit = 0.1
+    trainable: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinerKeys:
+    use: str
+    of: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectorKeys:
+    use: str
+    streams: tuple[str, ...]
+    name: str = ""
+    sites: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerKeys:
+    use: str
+    steps: Positive = 50
+    spacing: Spacing = "trailing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartKeys:
+    """Beside any other part's options."""
+
+    use: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadKeys:
+    """At the top of a spec. cdkit: the schema that it was written for; seed: of the weights at birth."""
+
+    cdkit: Literal[1]
+    name: str
+    seed: NonNegative = 0

@@ -1,0 +1,180 @@
+"""validate: a mapping of the spec against a set of options, by a pydantic model made from them; every mistake in a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from cdkit.registry.names import did_you_mean, letters, quoted
+from cdkit.spec.nodes import Listing, Node, Scalar, Table, named, plain, text_of
+from cdkit.spec.options import REQUIRED, Option
+from cdkit.spec.problem import Problem
+from cdkit.spec.words import bare, expected, is_list, is_mapping, is_union, takes_null
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+def validated(table: Table, options: Mapping[str, Option], path: str, owner: str) -> tuple[dict[str, Any], list[Problem]]:
+    """The value of every option, defaults included, and what is wrong with those that are written.
+
+    owner: who takes these keys, for the reader: "unet (cdkit==0.1.0)".
+    """
+    data, kept = {}, {}
+    for key, entry in table.entries.items():
+        if entry.deletes and not (key in options and takes_null(options[key].hint)):
+            continue
+        kept[key] = entry
+        data[key] = plain(entry.node)
+    problems = [unknown_key(key, kept[key].place, path, options, owner) for key in data if key not in options]
+    known = {key: value for key, value in data.items() if key in options}
+    problems += [
+        missing_key(option, table, path) for name, option in options.items() if option.default is REQUIRED and name not in known
+    ]
+    values, more = checked({name: options[name] for name in known}, known, {n: kept[n].node for n in known}, path)
+    defaults = {name: option.default for name, option in options.items() if option.default is not REQUIRED}
+    return {**defaults, **values}, problems + more
+
+
+def checked(
+    options: Mapping[str, Option], data: Mapping[str, Any], nodes: Mapping[str, Node], path: str
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Written values, converted as their hints say, and those that do not suit them."""
+    from pydantic import ValidationError
+
+    model = model_of(options)
+    try:
+        made = model.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        found = [
+            misfit(options[str(e["loc"][0])].hint, nodes[str(e["loc"][0])], e["loc"], path)
+            for e in error.errors(include_url=False)
+        ]
+        return {}, list(dict.fromkeys(found))
+    return {name: getattr(made, field_name(name)) for name in options}, []
+
+
+def model_of(options: Mapping[str, Option]) -> type[BaseModel]:
+    """A strict pydantic model: no text as a number, no truth value as an integer, nothing infinite, no unknown key.
+
+    TypeError for a hint that no spec can hold.
+    """
+    from pydantic import ConfigDict, Field, create_model
+    from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+    definitions: dict[str, Any] = {
+        field_name(name): (option.hint, Field(alias=name, default=... if option.default is REQUIRED else option.default))
+        for name, option in options.items()
+    }
+    try:
+        return create_model("Options", __config__=config, **definitions)
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise TypeError(f"an option has a type hint that no spec can hold: {str(error).splitlines()[0]}") from error
+
+
+def field_name(option: str) -> str:
+    """A name that collides with nothing of pydantic's own (`copy`, `schema`, `model_config`)."""
+    return f"option_{option}"
+
+
+def unknown_key(key: str, place: Any, path: str, known: Mapping[str, Any], owner: str) -> Problem:
+    """The nearest key, and all that there are."""
+    odd = letters(key)
+    message = f"unknown key {quoted(key)}" + (f" (it holds {odd})" if odd else "") + did_you_mean(key, known)
+    return Problem(place, joined(path, key), message, f"{owner} takes {', '.join(known)}", "unknown-key")
+
+
+def missing_key(option: Option, table: Table, path: str) -> Problem:
+    message = f"missing key {option.name!r}; expected {expected(option.hint) or 'a value'}"
+    return Problem(table.place, path, message, code="missing-key")
+
+
+def misfit(hint: Any, node: Node, loc: tuple[int | str, ...], path: str) -> Problem:
+    """pydantic's complaint, at the deepest node that it is about, in our words."""
+    path = joined(path, str(loc[0]))
+    for step in loc[1:]:
+        inner = _step(hint, node, step)
+        if inner is None:
+            break
+        hint, node = inner
+        path = joined(path, str(step))
+    return Problem(node.place, path, sentence(hint, node), advice(hint, node), "value")
+
+
+def _step(hint: Any, node: Node, step: int | str) -> tuple[Any, Node] | None:
+    """One step down, if the node has it; a step that is a member of a union is none."""
+    hint = bare(hint)
+    if isinstance(node, Listing) and isinstance(step, int) and step < len(node.items):
+        return _item_hint(hint, step), node.items[step]
+    if isinstance(node, Table) and str(step) in node.entries and is_mapping(hint):
+        return (get_args(hint) or (Any, Any))[-1], node.entries[str(step)].node
+    return None
+
+
+def _item_hint(hint: Any, index: int) -> Any:
+    if is_union(hint):
+        hint = next((bare(member) for member in get_args(hint) if is_list(bare(member))), Any)
+    arguments = [argument for argument in get_args(hint) if argument is not Ellipsis]
+    return arguments[min(index, len(arguments) - 1)] if arguments else Any
+
+
+def sentence(hint: Any, node: Node) -> str:
+    """`'fifty' is text; expected an integer greater than 0`."""
+    wanted = expected(hint) or "another value"
+    if not isinstance(node, Scalar):
+        size = f" of {len(node.items)}" if isinstance(node, Listing) else ""
+        return f"{named(node)}{size}; expected {wanted}"
+    choices = choices_of(hint)
+    if isinstance(node.value, str) and choices:
+        return f"there is no {quoted(node.value)}{did_you_mean(node.value, choices)}; expected {wanted}"
+    if isinstance(node.value, float) and node.value not in (float("inf"), float("-inf")) and node.value != node.value:
+        return f"{node.text} is no number; expected {wanted}"
+    shown = quoted(node.text) if isinstance(node.value, str) else node.text or "nothing"
+    return f"{shown}{_kind(hint, node)}; expected {wanted}"
+
+
+def _kind(hint: Any, node: Scalar) -> str:
+    """What the value is, where it is of another kind than was expected."""
+    inner = bare(hint)
+    suits = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}.get(inner, ())
+    if type(node.value) in suits or node.value is None:
+        return " is out of range" if type(node.value) in suits else ""
+    return f" is {named(node)}"
+
+
+def choices_of(hint: Any) -> list[str]:
+    """The texts that a Literal takes."""
+    inner = bare(hint)
+    members = get_args(inner) if is_union(inner) else (inner,)
+    found = [get_args(bare(member)) for member in members if str(get_origin(bare(member))) == "typing.Literal"]
+    return [choice for choices in found for choice in choices if isinstance(choice, str)]
+
+
+def advice(hint: Any, node: Node) -> str:
+    """How to write what was probably meant."""
+    inner = bare(hint)
+    if isinstance(node, Scalar) and inner is str and not isinstance(node.value, str) and node.value is not None:
+        return f'put it in quotes to make it text: "{node.text}"'
+    if inner in (int, float) and (text := text_of(node)) is not None and _is_number(text):
+        return "take the quotes away, or write the number plainly: 10, 0.1, 1e-4"
+    if isinstance(node, Scalar) and is_list(inner):
+        return f"write it as a list: [{node.text}]"
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def joined(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def missing_section(root: Table, key: str) -> Problem:
+    return Problem(root.place, "", f"missing key {key!r}; expected a mapping", code="missing-key")
