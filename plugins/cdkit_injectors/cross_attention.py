@@ -1,0 +1,104 @@
+"""`cross_attention`: every pixel asks, every word answers (Rombach 2022, arXiv 2112.10752, section 3.3).
+
+Query from the picture, keys and values from the words. Its parameters are those of Stable Diffusion's transformer block,
+name for name: norm2, attn2.to_q, attn2.to_k, attn2.to_v, attn2.to_out.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from cdkit.hooks import hookimpl
+from cdkit.parts import Positive, Site, Stream, Tap, Widths
+from einops import rearrange
+from torch import Tensor, nn
+
+from cdkit_injectors.heads import Heads
+from cdkit_injectors.masked import attend, counts, words_of
+from cdkit_injectors.modulation import silent_linear
+from cdkit_injectors.streams import only
+
+Padding = Literal["mask", "attend"]
+
+
+class Attention(nn.Module):
+    """Projections of queries (C), of keys and values (D), and of the answer; the last starts at zero."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.to_q = nn.Linear(channels, channels, bias=False)
+        self.to_k = nn.Linear(width, channels, bias=False)
+        self.to_v = nn.Linear(width, channels, bias=False)
+        self.to_out = nn.ModuleList([silent_linear(channels, channels)])
+
+
+class CrossAttentionTap(Tap):
+    """h (B, N, C) -> h + attention of norm2(h) over the words. At birth h itself: `to_out` starts at zero.
+
+    Signal: keys and values (B, L, C), and the mask (B, L) if the words have one. A sample with no word that counts keeps h.
+    """
+
+    def __init__(self, channels: int, width: int, *, heads: int, padding: Padding) -> None:
+        super().__init__()
+        self.heads = heads
+        self.padding: Padding = padding
+        self.norm2 = nn.LayerNorm(channels)
+        self.attn2 = Attention(channels, width)
+
+    def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
+        tokens, mask = words_of(streams[0] if self.padding == "mask" else Stream(tokens=streams[0].tokens))
+        tokens = tokens.to(self.attn2.to_k.weight.dtype)
+        keys_values = self.attn2.to_k(tokens), self.attn2.to_v(tokens)
+        return keys_values if mask is None else (*keys_values, mask)
+
+    def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Tensor:
+        del emb
+        keys, values, *masks = signal
+        mask = masks[0] if masks else None
+        answer = attend(self.attn2.to_q(self.norm2(h)), keys, values, mask, heads=self.heads)
+        answer = self.attn2.to_out[0](answer).to(h.dtype)
+        return h + answer if mask is None else h + answer.masked_fill(~rearrange(counts(mask), "b 1 -> b 1 1"), 0)
+
+
+class CrossAttention:
+    """Fills `attend` sites; reads one stream's tokens.
+
+    heads or head_dim: one of them; neither means heads of about 64 channels. padding: "mask" keeps padding out; "attend"
+    reads every position, as Stable Diffusion was trained to. width: what the tokens' width must be, to be sure of it.
+    Raises ValueError where the stream or the heads do not fit.
+    """
+
+    def __init__(
+        self,
+        streams: tuple[str, ...],
+        widths: tuple[Widths, ...],
+        *,
+        heads: Positive | None = None,
+        head_dim: Positive | None = None,
+        padding: Padding = "mask",
+        width: Positive | None = None,
+    ) -> None:
+        _, self.width = only("cross_attention", streams, widths, "tokens")
+        self.heads = Heads("cross_attention", heads, head_dim)
+        self.padding: Padding = padding
+        if width not in (None, self.width):
+            raise ValueError(
+                f"cross_attention expects tokens of width {width}, but stream {streams[0]!r} offers tokens of width {self.width}"
+            )
+
+    def tap(self, site: Site) -> Tap | None:
+        if site.kind != "attend":
+            return None
+        heads = self.heads.of(site.width, site.name)
+        return CrossAttentionTap(site.width, self.width, heads=heads, padding=self.padding)
+
+    @classmethod
+    def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As many heads as any width allows, and no word on the tokens' width: a twin's encoder may be narrow too."""
+        return {name: value for name, value in options.items() if name == "padding"}
+
+
+@hookimpl
+def cdkit_injector() -> type[CrossAttention]:
+    return CrossAttention

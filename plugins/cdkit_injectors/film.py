@@ -1,0 +1,45 @@
+"""`film`: the condition scales and shifts every normalised feature (Perez 2018, arXiv 1709.07871; ADM's AdaGN, 2105.05233)."""
+
+from __future__ import annotations
+
+from cdkit.hooks import hookimpl
+from cdkit.parts import Layout, Site, Stream, Tap, Widths
+from torch import Tensor
+
+from cdkit_injectors.modulation import beside, modulate, silent_linear
+from cdkit_injectors.streams import only, pooled_of
+
+
+class FilmTap(Tap):
+    """h -> h (1 + scale) + shift, channel by channel. At birth h itself: `project` starts at zero.
+
+    Signal: scale and shift (B, C).
+    """
+
+    def __init__(self, channels: int, width: int, *, layout: Layout) -> None:
+        super().__init__()
+        self.layout: Layout = layout
+        self.project = silent_linear(width, 2 * channels)
+
+    def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
+        return self.project(pooled_of(streams[0]).to(self.project.weight.dtype)).chunk(2, dim=1)
+
+    def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Tensor:
+        del emb
+        scale, shift = (beside(vector, self.layout) for vector in signal)
+        return modulate(h, scale, shift)
+
+
+class Film:
+    """Fills `norm` sites; reads one stream's pooled vector. Raises ValueError where it has none."""
+
+    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...]) -> None:
+        _, self.width = only("film", streams, widths, "pooled")
+
+    def tap(self, site: Site) -> Tap | None:
+        return FilmTap(site.width, self.width, layout=site.layout) if site.kind == "norm" else None
+
+
+@hookimpl
+def cdkit_injector() -> type[Film]:
+    return Film
