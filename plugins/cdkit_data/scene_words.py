@@ -14,14 +14,19 @@ RELATIONS = {"left of": "左边", "right of": "右边", "above": "上面", "belo
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
 
-def values(scene: Scene) -> dict[str, tuple[Any, ...]]:
-    """The columns of a scene: captions by language; exact attributes as colour.1, shape.1, size.1, …; relation."""
+def values(scene: Scene, objects: int) -> dict[str, tuple[Any, ...]]:
+    """The columns of a scene: captions by language; exact attributes as colour.1, shape.1, size.1, …; relation.
+
+    Where a scene has fewer things than `objects`, what would be said of the missing one is "none".
+    """
     en, zh = (english(scene), chinese(scene))
     columns: dict[str, tuple[Any, ...]] = {"text": (*en, *zh), "text.en": en, "text.zh": zh}
     columns["label"] = (plain(scene.things[0]),)
-    for place, thing in enumerate(scene.things, start=1):
-        columns |= {f"colour.{place}": (thing.colour,), f"shape.{place}": (thing.shape,), f"size.{place}": (thing.size,)}
-    return columns | ({"relation": (scene.relation,)} if scene.relation else {})
+    for place in range(objects):
+        thing = scene.things[place] if place < len(scene.things) else None
+        colour, shape, size = (thing.colour, thing.shape, thing.size) if thing else ("none", "none", "none")
+        columns |= {f"colour.{place + 1}": (colour,), f"shape.{place + 1}": (shape,), f"size.{place + 1}": (size,)}
+    return columns | ({"relation": (scene.relation or "none",)} if objects > 1 else {})
 
 
 def plain(thing: Thing) -> str:
@@ -35,7 +40,8 @@ def english(scene: Scene) -> tuple[str, ...]:
     if scene.relation is None:
         return unique((*full, *short, f"a picture of {full[0]}", f"one {plain(scene.things[0])}"))
     back = OPPOSITE[scene.relation]
-    return unique(form for one, other in (full, short) for form in (f"{one} {scene.relation} {other}", f"{other} {back} {one}"))
+    both = [form for one, other in (full, short) for form in (f"{one} {scene.relation} {other}", f"{other} {back} {one}")]
+    return unique((*both, f"{full[0]} {scene.relation} {short[1]}"))
 
 
 def _sized(scene: Scene, sized: bool) -> list[tuple[Thing, str]]:
@@ -49,8 +55,9 @@ def chinese(scene: Scene) -> tuple[str, ...]:
     if scene.relation is None:
         return (full[0], short[0], f"一个{full[0]}", f"一个{short[0]}")
     there, back = RELATIONS[scene.relation], RELATIONS[OPPOSITE[scene.relation]]
-    return unique(
+    both = [
         form
         for one, other in (full, short)
         for form in (f"{other}{there}的{one}", f"{one}{back}的{other}", f"{one}在{other}的{there}", f"一个{one}在{other}{there}")
-    )
+    ]
+    return unique((*both, f"{short[1]}{there}的{full[0]}"))

@@ -23,6 +23,8 @@ from cdkit_data.scene_words import values
 from cdkit_data.splits import SPLITS, Split, content_id
 from cdkit_data.table import Table
 
+AT_ONCE = 500  # scenes
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ class Shapes(Dataset):
         self,
         *,
         size: Annotated[int, Interval(ge=16, le=512)] = 32,
-        count: Annotated[int, Interval(ge=10, le=1_000_000)] = 10_000,
+        count: Annotated[int, Interval(ge=10, le=200_000)] = 10_000,
         objects: Literal[1, 2] = 2,
     ) -> None:
         if size < 16 or count < 10 or objects not in (1, 2):
@@ -98,11 +100,10 @@ class Shapes(Dataset):
 
     def _drawn(self, scenes: Sequence[Scene], seen: set[str]) -> Scenes:
         """Scenes as pictures and masks, without pictures that were seen before."""
-        masks = _masks(scenes, self.objects, self.shape.height)
-        images = _images(scenes, masks)
+        masks, images = _painted(scenes, self.objects, self.shape.height)
         ids = [content_id(image.tobytes(), *image.shape) for image in images]
         kept = [row for row, id in enumerate(ids) if id not in seen and not seen.add(id)]
-        table = Table(torch.from_numpy(images), tuple(ids), tuple(values(one) for one in scenes))
+        table = Table(torch.from_numpy(images), tuple(ids), tuple(values(one, self.objects) for one in scenes))
         return Scenes(table.chosen(kept), torch.from_numpy(masks)[kept])
 
 
@@ -110,6 +111,14 @@ def _split(index: int) -> Split:
     if index % 10 == 0:
         return "test"
     return "validation" if index % 10 == 1 else "train"
+
+
+def _painted(scenes: Sequence[Scene], objects: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Masks and pictures, drawn a few at a time: distances are large."""
+    parts = [scenes[start : start + AT_ONCE] for start in range(0, len(scenes), AT_ONCE)]
+    masks = [_masks(part, objects, size) for part in parts]
+    images = [_images(part, mask) for part, mask in zip(parts, masks, strict=True)]
+    return np.concatenate(masks), np.concatenate(images)
 
 
 def _masks(scenes: Sequence[Scene], objects: int, size: int) -> NDArray[np.uint8]:
