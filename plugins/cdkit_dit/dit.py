@@ -46,7 +46,7 @@ class DiT(Backbone):
         mlp_ratio: PositiveFloat = 4.0,
     ) -> None:
         super().__init__()
-        check_width(width, heads)
+        check_width(width, heads, mlp_ratio)
         self.multiple = self.patch = patch
         self.size = (sample.height, sample.width)
         self.time = TimeEmbedding(width)
@@ -92,8 +92,8 @@ class DiT(Backbone):
         return {**options, "width": min(lcm(NARROW, options.get("heads", 6)), options.get("width", 384))}
 
 
-def check_width(width: int, heads: int) -> None:
-    """Raise ValueError unless the heads and the four kinds of position divide the width."""
+def check_width(width: int, heads: int, mlp_ratio: float) -> None:
+    """Raise ValueError unless heads and the four kinds of position divide the width, and something is hidden."""
     if width % heads:
         raise ValueError(
             f"heads is {heads}, which does not divide width {width}; the nearest width is {-(-width // heads) * heads}"
@@ -102,6 +102,8 @@ def check_width(width: int, heads: int) -> None:
         raise ValueError(
             f"width is {width}, but positions need a multiple of 4; the nearest are {width // 4 * 4} and {width // 4 * 4 + 4}"
         )
+    if not round(width * mlp_ratio):
+        raise ValueError(f"mlp_ratio is {mlp_ratio}, which leaves the feed-forward of width {width} no hidden channel")
 
 
 def check_size(x: Tensor, size: tuple[int, int]) -> None:

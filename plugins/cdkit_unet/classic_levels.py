@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cdkit_unet.classic_attention import Attend, Attention
 from cdkit_unet.classic_block import ResnetBlock
+from cdkit_unet.classic_resample import Downsample, Upsample
 from cdkit_unet.common import Common
 from cdkit_unet.norm import group_norm
 
@@ -23,7 +24,7 @@ class DownLevel(nn.Module):
         self.norm = group_norm(dim_out, most=1)
         self.attention = Attention(common, name, dim_out, stride, heads=heads, head_dim=head_dim)
         self.attend = Attend(common, f"{name}.attend", dim_out, stride)
-        self.downsample = nn.ModuleList([] if last else [nn.Conv2d(dim_out, dim_out, 4, 2, 1)])
+        self.downsample = nn.ModuleList([] if last else [Downsample(dim_out)])
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> tuple[Tensor, Tensor]:
         """What the next level starts from, and the skip."""
@@ -69,7 +70,7 @@ class UpLevel(nn.Module):
         attentions = [Attention(common, name, dim_out, stride, heads=heads, head_dim=head_dim)] if attention else []
         self.attention = nn.ModuleList(attentions)
         self.attend = Attend(common, f"{name}.attend", dim_out, stride)
-        self.upsample = nn.ModuleList([nn.ConvTranspose2d(dim_out, dim_out, 4, 2, 1)] if level else [])
+        self.upsample = nn.ModuleList([Upsample(dim_out)] if level else [])
 
     def forward(self, h: Tensor, skip: Tensor, emb: Tensor, signals: Signals) -> Tensor:
         h = self.block1(torch.cat([h, skip], dim=1), emb, signals)

@@ -1,8 +1,17 @@
-"""Which sizes of picture a network of strides can take."""
+"""The widths of a network's levels, and which sizes of picture it can take."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
+
+
+def widths_of(width: int, mult: Sequence[int]) -> list[int]:
+    """Channels of every level, the finest first. ValueError if there is no level."""
+    if not mult:
+        raise ValueError("mult is empty; expected one number a level, the finest first, such as [1, 2, 4]")
+    return [width * m for m in mult]
 
 
 def check_size(x: Tensor, multiple: int) -> None:

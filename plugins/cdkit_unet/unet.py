@@ -21,7 +21,7 @@ from cdkit_unet.common import Common
 from cdkit_unet.heads import Heads
 from cdkit_unet.levels import DownLevel, Middle, UpLevel
 from cdkit_unet.norm import group_norm
-from cdkit_unet.size import check_size
+from cdkit_unet.size import check_size, widths_of
 from cdkit_unet.time import TimeEmbedding
 from cdkit_unet.zero import zeroed
 
@@ -55,7 +55,7 @@ class UNet(Backbone):
         dropout: Unit = 0.0,
     ) -> None:
         super().__init__()
-        widths = [width * m for m in mult]
+        widths = widths_of(width, mult)
         depths, middle = depths_of(depth, attention, len(widths))
         common = Common(mount, 4 * width, groups, dropout, Heads(heads, head_dim), projection)
         self.multiple = 2 ** (len(widths) - 1)

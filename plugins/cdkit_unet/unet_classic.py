@@ -18,6 +18,7 @@ from cdkit_unet.classic_levels import DownLevel, Middle, UpLevel
 from cdkit_unet.classic_time import TimeMlp
 from cdkit_unet.common import Common
 from cdkit_unet.padding import crop_to, pad_to
+from cdkit_unet.size import widths_of
 
 NARROW = 16  # channels of a narrow twin; taps of up to 16 heads divide them
 
@@ -44,7 +45,7 @@ class UNetClassic(Backbone):
         up_attention: bool = False,
     ) -> None:
         super().__init__()
-        widths = [width * m for m in mult]
+        widths = widths_of(width, mult)
         inputs = [width, *widths[:-1]]
         common = Common(mount, 4 * width, groups)
         levels = range(len(mult))

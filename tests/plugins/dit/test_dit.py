@@ -221,6 +221,7 @@ def test_narrow_has_the_same_sites(options: dict[str, Any]) -> None:
     [
         ({"heads": 3}, "heads is 3, which does not divide width 16; the nearest width is 18"),
         ({"width": 18, "heads": 2}, "width is 18, but positions need a multiple of 4; the nearest are 16 and 20"),
+        ({"mlp_ratio": 0.01}, "mlp_ratio is 0.01, which leaves the feed-forward of width 16 no hidden channel"),
     ],
 )
 def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
@@ -242,3 +243,18 @@ def test_bfloat16_stays_bfloat16() -> None:
     assert net(x.bfloat16(), t, {}).dtype == torch.bfloat16
     assert cdkit_backbone() is DiT
     assert F.mse_loss(net.positions.float(), positions(2, 3, 16)) < 1e-4
+
+
+def test_it_learns_to_draw_one_of_two_pictures() -> None:
+    net, draws = made(width=32)[0], torch.Generator().manual_seed(0)
+    pictures, optimizer = torch.randn((2, *SAMPLE), generator=draws), torch.optim.Adam(net.parameters(), lr=3e-3)
+    losses: list[float] = []
+    for _ in range(60):
+        noise = torch.randn((16, *SAMPLE), generator=draws)
+        clean = pictures[torch.randint(2, (16,), generator=draws)]
+        loss = F.mse_loss(net(0.7 * clean + 0.7 * noise, torch.full((16,), 500.0), {}), clean)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]

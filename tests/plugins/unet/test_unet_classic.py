@@ -90,8 +90,8 @@ def test_levels_have_the_parts_that_the_text_lists(recorder: Any) -> None:
         assert level.norm.num_groups == 1
     downs = [conv for level in net.down for conv in level.downsample]
     ups = [conv for level in net.up for conv in level.upsample]
-    assert [type(conv) for conv in downs] == [nn.Conv2d] * 2
-    assert [type(conv) for conv in ups] == [nn.ConvTranspose2d] * 2
+    assert [isinstance(conv, nn.Conv2d) for conv in downs] == [True] * 2
+    assert [isinstance(conv, nn.ConvTranspose2d) for conv in ups] == [True] * 2
     for conv in (*downs, *ups):
         assert (conv.kernel_size, conv.stride, conv.padding) == ((4, 4), (2, 2), (1, 1))
         assert conv.in_channels == conv.out_channels
@@ -129,6 +129,11 @@ def test_28_by_28_is_padded_to_32_by_32_inside(recorder: Any) -> None:
     assert shapes["down.0.block1.norm1"] == (1, 32, 32, 32)
     assert shapes["mid.attend"] == (1, 64, 128)
     assert net.multiple == 1
+
+
+def test_no_level_at_all_is_refused(recorder: Any) -> None:
+    with pytest.raises(ValueError, match="mult is empty; expected one number a level"):
+        network(recorder, mult=())
 
 
 @pytest.mark.parametrize("size", [(28, 28), (7, 9), (1, 32), (8, 8)])

@@ -133,6 +133,7 @@ def test_a_new_network_answers_zero(recorder: Any) -> None:
         ({"heads": 5}, r"down\.1\.attn\.0\.blocks\.0: heads is 5, which does not divide the 32 channels there; .* are 4 and 8"),
         ({"heads": None, "head_dim": 48}, r"head_dim is 48, which does not divide the 32 channels there; .* are 32 and 32"),
         ({"head_dim": 8}, r"heads is 2 and head_dim is 8; expected one of the two"),
+        ({"mult": ()}, r"mult is empty; expected one number a level"),
         ({"attention": (2,)}, r"attention names level 2, but mult has 2 levels, 0 to 1"),
         ({"depth": (1, 1, 1)}, r"depth lists 3 levels, \[1, 1, 1\], but mult has 2"),
         ({"depth": (1, 0)}, r"attention names level 1, where depth is 0"),
