@@ -1,0 +1,87 @@
+"""`text_query`: every word asks, every pixel answers; the mirror image of `cross_attention`.
+
+What the words found in the picture is averaged and scales and shifts all of it. It is here to be compared: which word an
+answer belongs to, and where in the picture, is lost in the average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cdkit.hooks import hookimpl
+from cdkit.parts import Positive, Site, Stream, Tap, Widths
+from einops import rearrange
+from torch import Tensor, nn
+
+from cdkit_injectors.heads import Heads
+from cdkit_injectors.masked import attend, counts, mean, words_of
+from cdkit_injectors.modulation import modulate, silent_linear
+from cdkit_injectors.streams import only
+
+
+class TextQueryTap(Tap):
+    """h (B, N, C) -> h (1 + scale) + shift, of the words' mean answer. At birth h itself: `to_out` starts at zero.
+
+    Queries from the words (D), keys and values from norm(h). Signal: queries (B, L, C), and the mask (B, L) if there is one.
+    A sample with no word that counts keeps h.
+    """
+
+    def __init__(self, channels: int, width: int, *, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels)
+        self.to_q = nn.Linear(width, channels, bias=False)
+        self.to_k = nn.Linear(channels, channels, bias=False)
+        self.to_v = nn.Linear(channels, channels, bias=False)
+        self.to_out = silent_linear(channels, 2 * channels)
+
+    def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
+        tokens, mask = words_of(streams[0])
+        queries = self.to_q(tokens.to(self.to_q.weight.dtype))
+        return (queries,) if mask is None else (queries, mask)
+
+    def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Tensor:
+        del emb
+        queries, *masks = signal
+        mask = masks[0] if masks else None
+        normed = self.norm(h)
+        answers = attend(queries, self.to_k(normed), self.to_v(normed), None, heads=self.heads)
+        told = self.to_out(mean(answers, mask))
+        told = told if mask is None else told.masked_fill(~counts(mask), 0)
+        scale, shift = rearrange(told, "b (two c) -> two b 1 c", two=2)
+        return modulate(h, scale, shift)
+
+
+class TextQuery:
+    """Fills `attend` sites; reads one stream's tokens.
+
+    heads or head_dim: one of them; neither means heads of about 64 channels. Raises ValueError where the stream or the heads
+    do not fit.
+    """
+
+    def __init__(
+        self,
+        streams: tuple[str, ...],
+        widths: tuple[Widths, ...],
+        *,
+        heads: Positive | None = None,
+        head_dim: Positive | None = None,
+    ) -> None:
+        _, self.width = only("text_query", streams, widths, "tokens")
+        self.heads = Heads("text_query", heads, head_dim)
+
+    def tap(self, site: Site) -> Tap | None:
+        if site.kind != "attend":
+            return None
+        return TextQueryTap(site.width, self.width, heads=self.heads.of(site.width, site.name))
+
+    @classmethod
+    def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As many heads as any width allows."""
+        return {name: value for name, value in options.items() if name not in ("heads", "head_dim")}
+
+
+@hookimpl
+def cdkit_injector() -> type[TextQuery]:
+    return TextQuery
