@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from cdkit.registry.record import Record
-from cdkit.registry.registry import Factory, Registry, UnknownPart
+from cdkit.registry.registry import BrokenPlugin, Factory, Registry, UnknownPart
 
-__all__ = ["Factory", "Record", "Registry", "UnknownPart"]
+__all__ = ["BrokenPlugin", "Factory", "Record", "Registry", "UnknownPart"]

@@ -40,5 +40,5 @@ def _keep_class(kind: str, part: type[Any]) -> None:
         missing = ", ".join(sorted(part.__abstractmethods__))
         raise TypeError(f"{part.__name__} does not define {missing}, which every {kind} must")
     call = CALLS.get(kind)
-    if call and not callable(getattr(part, call, None)):
+    if call and not any(call in vars(base) for base in part.__mro__):
         raise TypeError(f"{part.__name__} does not define {call}, which every {kind} must")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from contextlib import redirect_stdout
 from importlib.metadata import EntryPoint
 from time import perf_counter
@@ -35,7 +36,8 @@ def load(entry: Entry) -> tuple[Any, Record]:
         raise
     except BaseException as error:  # sys.exit at import ends no program of ours
         spent = (perf_counter() - started) * 1000
-        return None, Record(entry, "failed", round(spent, 1), described(error), last_frame(error, entry))
+        trace = "".join(traceback.format_exception(error))
+        return None, Record(entry, "failed", round(spent, 1), described(error), last_frame(error, entry), trace)
     return part, Record(entry, "loaded", round(milliseconds, 1))
 
 
@@ -69,7 +71,7 @@ def check_spelling(manager: pluggy.PluginManager) -> None:
     known = [hook_of(kind) for kind in KINDS]
     for caller in vars(manager.hook).values():
         if isinstance(caller, pluggy.HookCaller) and not caller.has_spec():
-            raise Misfit(f"unknown hook {caller.name!r}{did_you_mean(caller.name, known)}; the hooks are {', '.join(known)}")
+            raise Misfit(f"unknown hook {caller.name!r}; the hooks are {', '.join(known)}{did_you_mean(caller.name, known)}")
 
 
 def hook_of(kind: str) -> str:

@@ -53,5 +53,5 @@ def _entries() -> Iterator[Entry]:
 
 def _fault(entry: Entry) -> str:
     if entry.kind not in KINDS:
-        return f"there is no kind {quoted(entry.kind)}{did_you_mean(entry.kind, KINDS)}; the kinds are {', '.join(KINDS)}"
+        return f"there is no kind {quoted(entry.kind)}; the kinds are {', '.join(KINDS)}{did_you_mean(entry.kind, KINDS)}"
     return "" if NAME.fullmatch(entry.name) else f"{quoted(entry.name)} is no name; {RULE}"

@@ -36,6 +36,7 @@ class Record:
     milliseconds: float | None = None  # that its import took
     error: str = ""  # what went wrong, in one line
     where: str = ""  # file:line of the last frame inside the plugin
+    trace: str = ""  # the traceback, from the plugin's own import on
 
     def __str__(self) -> str:
         """The failure, with everything that its author is asked for."""
@@ -56,4 +57,5 @@ class Record:
             "milliseconds": self.milliseconds,
             "error": self.error or None,
             "where": self.where or None,
+            "traceback": self.trace or None,
         }

@@ -20,6 +20,18 @@ class UnknownPart(PluginError):
     """No installed distribution offers this name, or more than one does."""
 
 
+class BrokenPlugin(PluginError):
+    """A plugin that was found and cannot be used; its record says why."""
+
+    def __init__(self, record: Record) -> None:
+        entry = record.entry
+        super().__init__(
+            f"{entry.kind} {entry.name!r} cannot be used: {record}",
+            hint=f"`cdkit plugins show {entry.kind}.{entry.name}` shows more; mend, update or uninstall {entry.dist}",
+        )
+        self.record = record
+
+
 class Registry:
     """Parts by kind and name. `Registry.installed()` reads what is installed; `extended` adds parts in memory."""
 
@@ -40,7 +52,7 @@ class Registry:
             if not is_name(name) or "/" in name:
                 raise ValueError(f"{quoted(name)} is no name of a {kind}; {NO_IMPORTS}")
         copy = Registry(self._records.values(), {**self._added, **parts})
-        copy._parts = self._parts
+        copy._parts = dict(self._parts)
         return copy
 
     def names(self, kind: str) -> list[str]:
@@ -57,13 +69,10 @@ class Registry:
         if (kind, name) in self._added:
             return self._added[kind, name]
         entry = self._find(kind, name)
-        if entry not in self._parts:
-            part, self._records[entry] = (
-                load(entry) if self._records[entry].status == "installed" else (None, self._records[entry])
-            )
-            if self._records[entry].status == "failed":
-                raise self._broken(entry)
-            self._parts[entry] = part
+        if self._records[entry].status == "installed":
+            self._parts[entry], self._records[entry] = load(entry)
+        if self._records[entry].status == "failed":
+            raise BrokenPlugin(self._records[entry])
         return self._parts[entry]
 
     def provider(self, kind: str, name: str) -> str:
@@ -105,25 +114,19 @@ class Registry:
     def _unknown(self, kind: str, name: str) -> UnknownPart:
         """Nobody offers the name: say what is near, who is shut out, and where else the name lives."""
         known = self.names(kind)
-        message = f"there is no {kind} {name!r}{did_you_mean(name, known)}"
+        message, near = f"there is no {kind} {name!r}", did_you_mean(name, known)
         bare = name.rpartition("/")[2]
         for record in self._records.values():
             if record.status == "shut out" and (record.entry.kind, record.entry.name) == (kind, bare):
                 return UnknownPart(f"{message}; {record.entry.provider} offers it, but {record.error}")
         elsewhere = [entry for entry in self._records if entry.name == bare and entry.kind != kind]
         also = "".join(f"; {entry.name!r} of {entry.provider} is of the kind {entry.kind}" for entry in elsewhere[:1])
-        return UnknownPart(message + also, hint=self._there_are(kind))
+        return UnknownPart(message + also + near, hint=self._there_are(kind))
 
     def _there_are(self, kind: str) -> str:
         """What exists, by the distribution that provides it, and what is missing because it failed."""
         names = ", ".join(self.names(kind)) or "none"
         return f"installed for {kind}: {names} (`cdkit list {kind}` says who provides them)"
-
-    def _broken(self, entry: Entry) -> PluginError:
-        return PluginError(
-            f"{entry.kind} {entry.name!r} cannot be used: {self._records[entry]}",
-            hint=f"`cdkit plugins show {entry.kind}.{entry.name}` shows more; mend, update or uninstall {entry.dist}",
-        )
 
 
 def check_kind(kind: str) -> None:

@@ -16,6 +16,7 @@ from cdkit.spec.nodes import Entry, Listing, Node, Scalar, Table
 from cdkit.spec.place import Place
 from cdkit.spec.problem import Problem, refusal
 from cdkit.spec.scalars import resolve
+from cdkit.spec.source import check_characters
 
 DEPTH = 32
 NODES = 10_000
@@ -29,12 +30,14 @@ def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
 
     Raises SpecErrors for what cannot be read at all.
     """
+    check_characters(text, file)
     return Composer(text, lambda mark: Place(file, mark.line + 1, mark.column + 1)).document()
 
 
 def compose_value(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     """The same for a value that stands in no file."""
-    return Composer(text, lambda mark: Place(file)).document()
+    check_characters(text, file)
+    return Composer(text, lambda _: Place(file)).document()
 
 
 class Composer:

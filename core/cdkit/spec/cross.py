@@ -1,10 +1,10 @@
-"""Cross-checks: what is wrong between parts, and needs no part to be made. They read nodes, so that one mistake hides no other."""
+"""Cross-checks: what is wrong between parts, before any is made. They read nodes, so that one mistake hides no other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cdkit.registry.names import did_you_mean, quoted
+from cdkit.registry.names import did_you_mean, nearest, quoted
 from cdkit.spec.nodes import Entry, Listing, Node, Table, is_null, text_of
 from cdkit.spec.problem import Problem
 
@@ -36,7 +36,7 @@ def injectors_of(root: Table) -> list[tuple[str, Table]]:
 def names_in(table: Node, key: str) -> list[tuple[str, Node]]:
     """The texts of a list under a key, each with its node."""
     node = table.get(key) if isinstance(table, Table) else None
-    items = node.items if isinstance(node, Listing) else ()
+    items = node.items if isinstance(node, Listing) else () if node is None else (node,)
     return [(text, item) for item in items if (text := text_of(item)) is not None]
 
 
@@ -46,7 +46,7 @@ def unknown_streams(conditions: dict[str, Entry], injectors: list[tuple[str, Tab
     readers += [(f"conditions.{name}", entry.node, "of") for name, entry in conditions.items() if isinstance(entry.node, Table)]
     known = ", ".join(conditions) or "none"
     for path, node, key in readers:
-        written = node.get(key) if isinstance(node, Table) else None
+        written = node.get(key)
         if isinstance(written, Listing) and not written.items:
             message = f"an empty list; expected at least one condition of {known}"
             yield Problem(written.place, f"{path}.{key}", message, code="unknown-condition")
@@ -64,7 +64,8 @@ def unknown_streams(conditions: dict[str, Entry], injectors: list[tuple[str, Tab
 def unread(conditions: dict[str, Entry], injectors: list[tuple[str, Table]]) -> Iterator[Problem]:
     """A condition that no injector and no joiner reads would be silently ignored."""
     nodes = [node for _, node in injectors] + [entry.node for entry in conditions.values()]
-    read = {text for node in nodes for key in ("streams", "of") for text, _ in names_in(node, key)}
+    said = {text for node in nodes for key in ("streams", "of") for text, _ in names_in(node, key)}
+    read = said | {nearest(text, conditions) for text in said - conditions.keys()}
     for name, entry in conditions.items():
         if name not in read:
             yield Problem(

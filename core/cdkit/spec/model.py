@@ -100,7 +100,7 @@ class Spec:
         return to_yaml(self)
 
     def digest(self) -> str:
-        """sha256, in hex, of what decides the meaning of weights: shapes, encoders, methods, network, process. Not of training."""
+        """sha256, in hex, of what decides the meaning of weights: shapes, encoders, methods, network and process."""
         from cdkit.spec.fill import digest
 
         return digest(self)

@@ -71,5 +71,5 @@ def named(node: Node) -> str:
         return "a list"
     if isinstance(node, Table):
         return "a mapping"
-    kinds = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+    kinds = {bool: "a truth value", int: "an integer", float: "a number", str: "text"}
     return "nothing (null)" if node.value is None else kinds[type(node.value)]

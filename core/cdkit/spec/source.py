@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,6 +13,7 @@ from cdkit.spec.place import Place
 from cdkit.spec.problem import Problem, SpecErrors, refusal
 
 SIZE = 1 << 20
+UNPRINTABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -64,23 +66,17 @@ def decoded(data: bytes, file: str) -> str:
         line, column = position(data[: error.start].decode("utf-8", "replace"))
         message = f"byte {error.start} (0x{data[error.start]:02x}) is not UTF-8"
         raise refused(file, line, column, message, "save the file as UTF-8", code="encoding") from error
-    check_characters(text, file)
     return text
 
 
 def check_characters(text: str, file: str) -> None:
-    """NUL and other control characters, which YAML does not hold, by offset."""
-    for offset, char in enumerate(text):
-        if (
-            (char < " " and char not in "\t\n\r")
-            or char in "\x7f\ufffe\uffff"
-            or "\x80" <= char < "\x85"
-            or "\x85" < char < "\xa0"
-        ):
-            name = "NUL" if char == "\0" else f"the control character U+{ord(char):04X}"
-            line, column = position(text[:offset])
-            at = len(text[:offset].encode())
-            raise refused(file, line, column, f"{name} at byte {at}; expected text", "remove it", code="characters")
+    """NUL and other characters that YAML does not hold, by the offset of the first."""
+    found = UNPRINTABLE.search(text)
+    if found:
+        char, before = found.group(), text[: found.start()]
+        name = "NUL" if char == "\0" else f"the control character U+{ord(char):04X}"
+        line, column = position(before)
+        raise refused(file, line, column, f"{name} at byte {len(before.encode())}; expected text", "remove it", code="characters")
 
 
 def position(before: str) -> tuple[int, int]:

@@ -128,7 +128,7 @@ def sentence(hint: Any, node: Node) -> str:
         return f"{named(node)}{size}; expected {wanted}"
     choices = choices_of(hint)
     if isinstance(node.value, str) and choices:
-        return f"there is no {quoted(node.value)}{did_you_mean(node.value, choices)}; expected {wanted}"
+        return f"there is no {quoted(node.value)}; expected {wanted}{did_you_mean(node.value, choices)}"
     if isinstance(node.value, float) and node.value not in (float("inf"), float("-inf")) and node.value != node.value:
         return f"{node.text} is no number; expected {wanted}"
     shown = quoted(node.text) if isinstance(node.value, str) else node.text or "nothing"
