@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -48,7 +49,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise EnvironmentFault(
             f"{path.parent}: cannot write here ({error.strerror})",
             hint="free some room, or set CDKIT_CACHE to a folder that can be written",
