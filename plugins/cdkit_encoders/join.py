@@ -17,7 +17,7 @@ class Join(Joiner):
 
     "tokens": tokens one after the other (B, L1 + L2, D), masks too; all need one D. "features": tokens side by side
     (B, L, D1 + D2), position by position; shorter ones are filled up with zeros, a position counts if it does in any
-    part, and a part is zero where it does not count. "pooled": pooled vectors side by side (B, P1 + P2).
+    part, and parts that do not count there are zero. "pooled": pooled vectors side by side (B, P1 + P2).
     """
 
     def __init__(self, widths: tuple[Widths, ...], *, axis: Literal["tokens", "features", "pooled"] = "tokens") -> None:
@@ -47,15 +47,17 @@ def in_a_row(tokens: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor
 
 
 def side_by_side(tokens: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Stream:
-    """Tokens of each part filled up to the longest, zero where masked, joined along their features."""
+    """Tokens of each part filled up to the longest, joined along their features; zero where only other parts count."""
     lengths = [part.shape[1] for part in tokens]
     if len(set(lengths)) == 1 and all(mask is None for mask in masks):
         return Stream(tokens=torch.cat(list(tokens), dim=-1))
+    long = [F.pad(part, (0, 0, 0, max(lengths) - part.shape[1])) for part in tokens]
     rows = [written(part, mask) for part, mask in zip(tokens, masks, strict=True)]
-    clean = [torch.where(row.unsqueeze(-1), part, 0) for part, row in zip(tokens, rows, strict=True)]
-    long = [F.pad(part, (0, 0, 0, max(lengths) - part.shape[1])) for part in clean]
-    counted = [F.pad(row, (0, max(lengths) - row.shape[1])) for row in rows]
-    return Stream(tokens=torch.cat(long, dim=-1), mask=torch.stack(counted).any(dim=0))
+    own = torch.stack([F.pad(row, (0, max(lengths) - row.shape[1])) for row in rows])
+    counts = own.any(dim=0)
+    # Where no part counts, tokens stay as they are: a method that attends to padding reads what the encoders made of it.
+    clean = [torch.where((row | ~counts).unsqueeze(-1), part, 0) for part, row in zip(long, own, strict=True)]
+    return Stream(tokens=torch.cat(clean, dim=-1), mask=counts)
 
 
 def written(tokens: Tensor, mask: Tensor | None) -> Tensor:
