@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from cdkit.build.mount import Mounted, Mounting
+from cdkit.build.undrawn import Undrawn
 from cdkit.diffusion.process import Diffusion
 from cdkit.diffusion.random import derive
 from cdkit.errors import CdkitError, SpecError
@@ -29,7 +30,10 @@ def assemble(spec: Spec, *, device: str | torch.device = "cpu", readers: Mapping
     of a part that cannot be made, of an injector that finds no site, and of a site pattern that matches none.
     """
     target = torch.device(device)
-    with torch.device("meta" if target.type == "meta" else "cpu"):
+    with ExitStack() as stack:
+        stack.enter_context(torch.device("meta" if target.type == "meta" else "cpu"))
+        if target.type == "meta":
+            stack.enter_context(Undrawn())
         readers = make_readers(spec, readers or {})
         widths = {name: reader.encoder.widths for name, reader in readers.items()}
         mounting = Mounting({injector.name: make_injector(injector, spec, widths) for injector in spec.injectors}, spec.seed)

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from cdkit.build.liveness.paths import Path, paths
 from cdkit.build.liveness.severed import Edge, Severed
 from cdkit.build.liveness.streams import BATCH, leaves, random
-from cdkit.build.liveness.trace import slots
+from cdkit.build.liveness.trace import slots, swapped
 from cdkit.build.liveness.twin import Twin
 from cdkit.diffusion.random import generator
 from cdkit.model import Model
@@ -55,11 +55,7 @@ def _effect(
     model: Model, path: Path, base: Mapping[str, Stream], other: Mapping[str, Stream], plain: Signals, output: Tensor
 ) -> float:
     changed = model.prepare(model.joined(other))
-    mixed: dict[str, dict[str, Any]] = {
-        site: {name: (changed if name == path.injector else plain)[site][name] for name in signals}
-        for site, signals in plain.items()
-    }
-    shown = _forward(model, mixed)
+    shown = _forward(model, swapped(path.injector, changed, plain))
     effect = float((shown - output).abs().max() / output.abs().max().clamp_min(1e-300))
     if effect > SMALLEST and bool(shown.isfinite().all()):
         return effect

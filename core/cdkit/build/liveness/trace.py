@@ -31,30 +31,27 @@ def trace(model: Model) -> None:
     """Follow every path of a meta model from stream to output. Raises Severed at the first edge where one ends."""
     streams = fake(model)
     with torch.no_grad():
-        calls = _calls(model, model.prepare(model.joined(streams)))
+        plain = model.prepare(model.joined(streams))
         for path in paths(model.spec):
-            _follow(model, path, streams, calls)
+            _follow(model, path, streams, plain)
 
 
-def _follow(model: Model, path: Path, streams: Mapping[str, Stream], calls: Mapping[str, Call]) -> None:
+def _follow(model: Model, path: Path, streams: Mapping[str, Stream], plain: Signals) -> None:
     own = fake(model)
     mine = {**streams, path.condition: own[path.condition]}
     with Taint(leaves(own[path.condition])) as taint:
         joined = model.joined(mine)
         if not taint.reached(leaves(joined[path.stream])):
             raise Severed(model.spec, path, Edge(f"condition {path}", f"stream {path.stream!r}", "the joiner drops it"))
-        signals = _only(model, path.injector, model.prepare(joined), model.prepare(model.joined(streams)))
-        output = _forward(model, signals)
-        alive = taint.reached(output)
+        alive = taint.reached(_forward(model, swapped(path.injector, model.prepare(joined), plain)))
     if not alive:
-        raise Severed(model.spec, path, locate(model, path, mine, calls))
+        raise Severed(model.spec, path, _locate(model, path, mine, _calls(model, plain)))
 
 
-def _only(model: Model, injector: str, tainted: Signals, plain: Signals) -> Signals:
-    """The signals of one injector out of `tainted`, all others out of `plain`."""
-    del model
+def swapped(injector: str, changed: Signals, plain: Signals) -> Signals:
+    """The signals of one injector out of `changed`, all others out of `plain`."""
     return {
-        site: {name: (tainted if name == injector else plain)[site][name] for name in signals} for site, signals in plain.items()
+        site: {name: (changed if name == injector else plain)[site][name] for name in signals} for site, signals in plain.items()
     }
 
 
@@ -63,7 +60,7 @@ def _forward(model: Model, signals: Signals) -> Tensor:
     return model.backbone(x, torch.empty(BATCH, device="meta"), signals)
 
 
-def locate(model: Model, path: Path, streams: Mapping[str, Stream], calls: Mapping[str, Call]) -> Edge:
+def _locate(model: Model, path: Path, streams: Mapping[str, Stream], calls: Mapping[str, Call]) -> Edge:
     """The first edge of a path across which nothing is handed on."""
     filled = [slot for slot in slots(model) if path.injector in slot.taps]
     with Taint(leaves(streams[path.condition])) as taint:
