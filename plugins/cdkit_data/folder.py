@@ -129,8 +129,7 @@ class Folder(Dataset):
                 f"{name}: {picture.width}x{picture.height} is smaller than {size}x{size}",
                 hint="`upscale: true` enlarges such pictures",
             )
-        image = functional.pil_to_tensor(picture)
-        image = functional.rgb_to_grayscale(image) if self.shape.channels == 1 else image
+        image = functional.pil_to_tensor(picture.convert("L") if self.shape.channels == 1 else picture)
         image = functional.resize(image, [size, size] if self.crop == "squash" else [size], antialias=True)
         return functional.center_crop(image, [size, size])
 

@@ -42,11 +42,12 @@ def file_bytes(root: Path, name: str) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
+        raise DataError(f"{path}: {error.strerror}", hint="mend its line, or put the file there") from error
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise DataError(f"{path}: not a file", hint="`file_name` names a picture")
     with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise DataError(f"{path}: not a file")
         if found.st_size > MOST_BYTES:
             raise DataError(f"{path}: {found.st_size:,} bytes; at most {MOST_BYTES:,} are read")
         return file.read(MOST_BYTES)

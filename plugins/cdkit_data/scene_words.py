@@ -41,7 +41,7 @@ def english(scene: Scene) -> tuple[str, ...]:
         return unique((*full, *short, f"a picture of {full[0]}", f"one {plain(scene.things[0])}"))
     back = OPPOSITE[scene.relation]
     both = [form for one, other in (full, short) for form in (f"{one} {scene.relation} {other}", f"{other} {back} {one}")]
-    return unique((*both, f"{full[0]} {scene.relation} {short[1]}"))
+    return unique((*both, f"{full[0]} {scene.relation} {short[1]}", f"{full[1]} {back} {short[0]}"))
 
 
 def _sized(scene: Scene, sized: bool) -> list[tuple[Thing, str]]:
@@ -60,4 +60,4 @@ def chinese(scene: Scene) -> tuple[str, ...]:
         for one, other in (full, short)
         for form in (f"{other}{there}的{one}", f"{one}{back}的{other}", f"{one}在{other}的{there}", f"一个{one}在{other}{there}")
     ]
-    return unique((*both, f"{short[1]}{there}的{full[0]}"))
+    return unique((*both, f"{short[1]}{there}的{full[0]}", f"{short[0]}{back}的{full[1]}"))

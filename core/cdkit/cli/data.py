@@ -153,7 +153,7 @@ def draw(examples: list[Example], path: Path) -> Path:
 def lines(about: dict[str, Any]) -> list[str]:
     """What `show` prints for people."""
     sizes = ", ".join(f"{count:,} {split}" for split, count in about["splits"].items())
-    said = [f"    {' | '.join(captions[:6])}" for captions in about["captions"]]
+    said = [f"    {' | '.join(captions[:12])}" for captions in about["captions"]]
     grid = [f"  drawn      {about['grid']}"] if "grid" in about else []
     return [
         f"{about['name']}: {'x'.join(str(side) for side in about['shape'])}",
