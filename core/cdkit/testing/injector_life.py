@@ -1,0 +1,96 @@
+"""Checks of an injector: it finds a place, starts as nothing, can learn, and what it is told matters."""
+
+from __future__ import annotations
+
+import torch
+
+from cdkit.parts import Joined
+from cdkit.testing.case import InjectorCase
+from cdkit.testing.verdict import require, require_apart, require_equal
+
+MATTERS = 1e-6  # least share of the output's size that another stream must change
+
+
+def check_place(case: InjectorCase) -> None:
+    """Every injector takes at least one site of the network."""
+    mounting = case.mounted().mounting
+    for name in case.factories:
+        taken = [site for site, slot in mounting.slots.items() if name in slot.taps]
+        require("place", bool(taken), f"{name} must take a site of {', '.join(mounting.slots)}", measured=0, allowed=">= 1")
+
+
+def check_backbone(case: InjectorCase) -> None:
+    """The network's own weights are bit-equal with and without the injector."""
+    own = case.bare().mounted(dtype=torch.float32).network.state_dict()
+    mounted = case.mounted(dtype=torch.float32).network.state_dict()
+    for name, value in own.items():
+        require_equal("backbone", mounted[name], value, f"the network's weight {name}, with the injector mounted")
+
+
+def check_identity(case: InjectorCase) -> None:
+    """New, it changes no bit of what the network draws."""
+    expected = case.bare().mounted(dtype=torch.float32)([])
+    found = case.mounted(opened=False, dtype=torch.float32)(case.streams())
+    require_equal("identity", found, expected, "what the network draws with the new injector mounted")
+
+
+def check_learns(case: InjectorCase) -> None:
+    """New, it has a gradient; one step of descent later, what it is told shows."""
+    mounted = case.mounted(opened=False)
+    first, second = case.streams(), case.streams(1)
+    mounted(first).square().mean().backward()
+    gradients = {name: value.grad for name, value in mounted.taps.items() if value.grad is not None}
+    size = max((float(gradient.abs().max()) for gradient in gradients.values()), default=0.0)
+    require("learns", size > 0, "the largest gradient of any of its parameters at birth", measured=size, allowed="more than 0")
+    with torch.no_grad():
+        for value in mounted.taps.values():
+            value -= (0 if value.grad is None else value.grad) / size
+        require_apart("learns", mounted(first), mounted(second), MATTERS, "told otherwise after one step of descent")
+
+
+def check_matters(case: InjectorCase) -> None:
+    """With its gates open, at each of its sites, other streams give another output: one stream at a time."""
+    first, second = case.streams(), case.streams(1)
+    for site in case.mounted().filled:
+        mounted = case.at(site).mounted()
+        with torch.no_grad():
+            plain = mounted(first)
+            for i, name in enumerate(case.names):
+                other = [second[j] if i == j else stream for j, stream in enumerate(first)]
+                require_apart("matters", mounted(other), plain, MATTERS, f"told another {name} at {site}")
+
+
+def check_shapes(case: InjectorCase) -> None:
+    """A tap returns h's shape and dtype; a sequence tap appends tokens of h's width with a bool mask or none."""
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        mounted = case.mounted(dtype=dtype)
+        signals = mounted.prepare(case.streams())
+        for site in mounted.filled:
+            slot = mounted.mounting.slots[site]
+            h = _features(slot.site.layout, slot.site.width, slot.site.stride, case).to(dtype)
+            emb = torch.ones(len(h), slot.site.embedding, dtype=dtype)
+            for name, tap in slot.taps.items():
+                out = tap(h, signals[site][name], emb)
+                _require_shape(out, h, f"{name} at {site}")
+
+
+def _require_shape(out: torch.Tensor | Joined, h: torch.Tensor, what: str) -> None:
+    if isinstance(out, Joined):
+        tokens = out.tokens
+        fits = tokens.shape[::2] == h.shape[::2] and tokens.dtype == h.dtype
+        fits = fits and (out.mask is None or (out.mask.dtype == torch.bool and out.mask.shape == tokens.shape[:2]))
+        require("shapes", fits, what, measured=(tokens.dtype, tuple(tokens.shape)), allowed=(h.dtype, "(B, any, C)", "bool mask"))
+        return
+    require(
+        "shapes",
+        out.shape == h.shape and out.dtype == h.dtype,
+        what,
+        measured=(out.dtype, tuple(out.shape)),
+        allowed=(h.dtype, tuple(h.shape)),
+    )
+
+
+def _features(layout: str, width: int, stride: int, case: InjectorCase) -> torch.Tensor:
+    rows, columns = case.sample.height // stride, case.sample.width // stride
+    shape = {"map": (width, rows, columns), "tokens": (rows * columns, width), "vector": (width,)}[layout]
+    return torch.randn((3, *shape), generator=torch.Generator().manual_seed(2))

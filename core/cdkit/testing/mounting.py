@@ -1,0 +1,59 @@
+"""Slots of the kit's own, so that a check of an injector needs nothing of the builder's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+
+from cdkit.parts import ConditioningInjector, Joined, SequenceTap, Signals, Site, Tap
+
+
+def anywhere(site: Site) -> bool:
+    del site
+    return True
+
+
+class Slot(nn.Module):
+    """Every tap at one site, one after the other; with none h as it came, and Joined(h) at a `sequence` site."""
+
+    def __init__(self, site: Site, taps: Mapping[str, Tap | SequenceTap]) -> None:
+        super().__init__()
+        self.site = site
+        self.taps = nn.ModuleDict(taps)
+
+    def forward(self, h: Tensor, signals: Signals, emb: Tensor) -> Tensor | Joined:
+        if self.site.kind == "sequence":
+            extra = [tap(h, signals[self.site.name][name], emb) for name, tap in self.taps.items()]
+            return joined([Joined(h), *extra])
+        for name, tap in self.taps.items():
+            h = tap(h, signals[self.site.name][name], emb)
+        return h
+
+
+def joined(parts: list[Joined]) -> Joined:
+    """Token sequences as one, with every mask written out."""
+    masks = [torch.ones(p.tokens.shape[:2], dtype=torch.bool) if p.mask is None else p.mask for p in parts]
+    return Joined(torch.cat([part.tokens for part in parts], dim=1), torch.cat(masks, dim=1))
+
+
+class Mounting:
+    """A Mount: each tap is drawn in a forked random state keyed by its site and injector. `wants`: at which sites."""
+
+    def __init__(
+        self, injectors: Mapping[str, ConditioningInjector], seed: int = 0, *, wants: Callable[[Site], bool] = anywhere
+    ) -> None:
+        self.injectors, self.seed, self.wants = injectors, seed, wants
+        self.slots: dict[str, Slot] = {}
+
+    def __call__(self, site: Site) -> nn.Module:
+        made = {name: self._tap(name, injector, site) for name, injector in self.injectors.items() if self.wants(site)}
+        self.slots[site.name] = Slot(site, {name: tap for name, tap in made.items() if tap is not None})
+        return self.slots[site.name]
+
+    def _tap(self, name: str, injector: ConditioningInjector, site: Site) -> Tap | SequenceTap | None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed + crc32(f"{site.name}/{name}".encode()))
+            return injector.tap(site)
