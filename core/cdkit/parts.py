@@ -133,7 +133,8 @@ class TextEncoder(Encoder):
     """The encoder whose raw values are prompts (str); offers tokens, mask and pooled. Null: the empty prompt, unless it says."""
 
     def examples(self) -> tuple[str, str]:
-        return "a small red circle", "two blue squares"
+        """Equally long, so that an encoder which tells nothing but the length is caught."""
+        return "a red cat", "a big dog"
 
 
 class Joiner(nn.Module, ABC):

@@ -16,7 +16,7 @@ from cdkit.build.liveness.streams import BATCH, fake, leaves
 from cdkit.build.liveness.taint import Taint
 from cdkit.build.mount import Slot
 from cdkit.model import Model
-from cdkit.parts import Signals, Stream
+from cdkit.parts import Joined, Signals, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,8 @@ def _locate(model: Model, path: Path, streams: Mapping[str, Stream], calls: Mapp
 
 def _alone(slot: Slot, injector: str, signals: Signals, call: Call) -> Any:
     h, emb = torch.empty(call.h, device="meta"), torch.empty(call.emb, device="meta")
-    return slot.taps[injector](h, signals[slot.site.name][injector], emb)
+    out = slot.taps[injector](h, signals[slot.site.name][injector], emb)
+    return out.tokens if isinstance(out, Joined) else out
 
 
 def slots(model: Model) -> list[Slot]:
