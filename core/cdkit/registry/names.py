@@ -34,13 +34,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def quoted(text: str, most: int = 60) -> str:
     """The text between quotes, cut where it is long, and with every invisible or misleading character as its escape."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
-    return "'" + "".join(char if _plain(char) else _escape(char) for char in cut) + "'"
+    return f"'{visible(cut)}'"
 
 
-def strange(text: str) -> str:
-    """The characters that do not show or that turn the text around, by code point: `U+200B ZERO WIDTH SPACE`; "" if none."""
-    found = dict.fromkeys(char for char in text[:200] if not _plain(char))
-    return ", ".join(f"U+{ord(char):04X} {unicodedata.name(char, 'a control character')}" for char in found)
+def visible(text: str) -> str:
+    """The text with its invisible and misleading characters as escapes."""
+    return text if text.isascii() and text.isprintable() else "".join(char if _plain(char) else _escape(char) for char in text)
 
 
 def letters(text: str) -> str:
@@ -55,3 +54,8 @@ def _plain(char: str) -> bool:
 
 def _escape(char: str) -> str:
     return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}" if ord(char) < 65536 else f"\\U{ord(char):08x}"
+
+
+def a(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -9,7 +9,7 @@ from cdkit.errors import PluginError
 from cdkit.hooks import KINDS
 from cdkit.registry.load import load
 from cdkit.registry.metadata import claims, normal
-from cdkit.registry.names import NO_IMPORTS, did_you_mean, is_name, quoted
+from cdkit.registry.names import NO_IMPORTS, a, did_you_mean, is_name, quoted
 from cdkit.registry.record import Entry, Record
 
 Factory: TypeAlias = Callable[..., Any]
@@ -50,7 +50,7 @@ class Registry:
         for kind, name in parts:
             check_kind(kind)
             if not is_name(name) or "/" in name:
-                raise ValueError(f"{quoted(name)} is no name of a {kind}; {NO_IMPORTS}")
+                raise ValueError(f"{quoted(name)} is no name of {a(kind)}; {NO_IMPORTS}")
         copy = Registry(self._records.values(), {**self._added, **parts})
         copy._parts = dict(self._parts)
         return copy
@@ -99,7 +99,7 @@ class Registry:
         """The one entry that a name stands for. UnknownPart where there is none, or more than one."""
         check_kind(kind)
         if not is_name(name):
-            raise UnknownPart(f"{quoted(name)} is no name of a {kind}; {NO_IMPORTS}", hint=self._there_are(kind))
+            raise UnknownPart(f"{quoted(name)} is no name of {a(kind)}; {NO_IMPORTS}", hint=self._there_are(kind))
         dist, _, bare = name.rpartition("/")
         entries = [entry for entry in self._claims(kind).get(bare, []) if not dist or entry.dist == normal(dist)]
         if len(entries) == 1:

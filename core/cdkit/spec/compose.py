@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from yaml import events as ev
 
-from cdkit.registry.names import quoted
+from cdkit.registry.names import quoted, visible
 from cdkit.spec.nodes import Entry, Listing, Node, Scalar, Table
 from cdkit.spec.place import Place
 from cdkit.spec.problem import Problem, refusal
@@ -140,7 +140,7 @@ class Composer:
 
 
 def _joined(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    return f"{path}.{visible(key)}" if path else visible(key)
 
 
 def _sentence(error: Any) -> str:

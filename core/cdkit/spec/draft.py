@@ -8,7 +8,7 @@ from typing import Any
 
 from cdkit.errors import PluginError
 from cdkit.registry import Registry, UnknownPart
-from cdkit.registry.names import NO_IMPORTS, is_name, letters, quoted
+from cdkit.registry.names import NO_IMPORTS, a, is_name, letters, quoted
 from cdkit.spec.model import PartSpec
 from cdkit.spec.nodes import Entry, Listing, Node, Scalar, Table, is_null, named, text_of
 from cdkit.spec.options import REQUIRED, Option, options_of
@@ -89,15 +89,15 @@ class Draft:
         use = node.get("use")
         if use is None:
             names = ", ".join(self.registry.names(kind)) or "none is installed"
-            self.blame(node, path, f"missing key 'use'; expected the name of a {kind}: {names}", code="missing-key")
+            self.blame(node, path, f"missing key 'use'; expected the name of {a(kind)}: {names}", code="missing-key")
             return None
         text = text_of(use)
         if text is None or not isinstance(use, Scalar):
-            self.blame(use, joined(path, "use"), f"{named(use)}; expected the name of a {kind}", code="type")
+            self.blame(use, joined(path, "use"), f"{named(use)}; expected the name of {a(kind)}", code="type")
             return None
         if not is_name(text):
             odd = letters(text)
-            message = f"{quoted(text)} is no name of a {kind}" + (f": it holds {odd}" if odd else "") + f"; {NO_IMPORTS}"
+            message = f"{quoted(text)} is no name of {a(kind)}" + (f": it holds {odd}" if odd else "") + f"; {NO_IMPORTS}"
             names = ", ".join(self.registry.names(kind))
             self.blame(use, joined(path, "use"), message, f"expected one of {names}" if names else "", code="name")
             return None

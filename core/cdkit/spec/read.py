@@ -38,9 +38,10 @@ def read_spec(source: Path | str, *, overrides: Sequence[str] = (), registry: Re
     root, problems = layered(source, overrides)
     check_schema(root)
     draft = Draft(registry or Registry.installed())
-    draft.problems += problems
     spec = drafted(draft, root)
     draft.problems += crossed(root)
+    unread = {problem.place for problem in problems if problem.code == "range"}
+    draft.problems = problems + [problem for problem in draft.problems if problem.place not in unread]
     if draft.problems or spec is None:
         raise refusal(draft.problems)
     return spec

@@ -16,9 +16,11 @@ def role_of(kind: str, factory: Any) -> str:
     """The kind, but for an encoder of other conditions' streams, which is a joiner."""
     if kind != "encoder":
         return kind
-    from cdkit.parts import Joiner
+    from cdkit.parts import Encoder, Joiner
 
-    return "joiner" if isclass(factory) and issubclass(factory, Joiner) else "encoder"
+    if not isclass(factory) or not issubclass(factory, Encoder | Joiner):
+        raise TypeError("it is no subclass of Encoder or Joiner of cdkit.parts")
+    return "joiner" if issubclass(factory, Joiner) else "encoder"
 
 
 def keys_of(kind: str, factory: Any) -> dict[str, Option]:

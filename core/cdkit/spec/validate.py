@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from cdkit.registry.names import did_you_mean, letters, quoted
+from cdkit.registry.names import did_you_mean, letters, quoted, visible
 from cdkit.spec.nodes import Listing, Node, Scalar, Table, named, plain, text_of
 from cdkit.spec.options import REQUIRED, Option
 from cdkit.spec.problem import Problem
@@ -14,6 +15,8 @@ from cdkit.spec.words import bare, expected, is_list, is_mapping, is_union, take
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+Loc = tuple[int | str, ...]
 
 
 def validated(table: Table, options: Mapping[str, Option], path: str, owner: str) -> tuple[dict[str, Any], list[Problem]]:
@@ -47,11 +50,12 @@ def checked(
     try:
         made = model.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        found = [
-            misfit(options[str(e["loc"][0])].hint, nodes[str(e["loc"][0])], e["loc"], path)
-            for e in error.errors(include_url=False)
+        complaints: dict[str, list[Loc]] = {}
+        for complaint in error.errors(include_url=False, include_context=False, include_input=False):
+            complaints.setdefault(str(complaint["loc"][0]), []).append(complaint["loc"][1:])
+        return {}, [
+            p for name, locs in complaints.items() for p in misfits(options[name].hint, nodes[name], locs, joined(path, name))
         ]
-        return {}, list(dict.fromkeys(found))
     return {name: getattr(made, field_name(name)) for name in options}, []
 
 
@@ -91,16 +95,21 @@ def missing_key(option: Option, table: Table, path: str) -> Problem:
     return Problem(table.place, path, message, code="missing-key")
 
 
-def misfit(hint: Any, node: Node, loc: tuple[int | str, ...], path: str) -> Problem:
-    """pydantic's complaint, at the deepest node that it is about, in our words."""
-    path = joined(path, str(loc[0]))
-    for step in loc[1:]:
-        inner = _step(hint, node, step)
-        if inner is None:
-            break
-        hint, node = inner
-        path = joined(path, str(step))
-    return Problem(node.place, path, sentence(hint, node), advice(hint, node), "value")
+def misfits(hint: Any, node: Node, locs: Sequence[Loc], path: str) -> list[Problem]:
+    """pydantic's complaints about one option, in our words. Of a union's members the one counts that fits the deepest."""
+    found = [_deepest(hint, node, loc, path) for loc in locs]
+    depth = max(depth for depth, _ in found) if is_union(hint) else 0
+    return list(dict.fromkeys(problem for reached, problem in found if reached >= depth))
+
+
+def _deepest(hint: Any, node: Node, loc: Loc, path: str) -> tuple[int, Problem]:
+    """A complaint at the deepest node that it is about; steps that are the names of a union's members lead nowhere."""
+    depth = 0
+    for step in loc:
+        if inner := _step(hint, node, step):
+            hint, node = inner
+            path, depth = joined(path, str(step)), depth + 1
+    return depth, Problem(node.place, path, sentence(hint, node), advice(hint, node), "value")
 
 
 def _step(hint: Any, node: Node, step: int | str) -> tuple[Any, Node] | None:
@@ -108,15 +117,18 @@ def _step(hint: Any, node: Node, step: int | str) -> tuple[Any, Node] | None:
     hint = bare(hint)
     if isinstance(node, Listing) and isinstance(step, int) and step < len(node.items):
         return _item_hint(hint, step), node.items[step]
-    if isinstance(node, Table) and str(step) in node.entries and is_mapping(hint):
-        return (get_args(hint) or (Any, Any))[-1], node.entries[str(step)].node
+    if isinstance(node, Table) and str(step) in node.entries:
+        return (get_args(_member(hint, is_mapping)) or (Any,))[-1], node.entries[str(step)].node
     return None
 
 
+def _member(hint: Any, fits: Callable[[Any], bool]) -> Any:
+    """The hint, or the member of a union that fits."""
+    return next((bare(member) for member in get_args(hint) if fits(bare(member))), Any) if is_union(hint) else hint
+
+
 def _item_hint(hint: Any, index: int) -> Any:
-    if is_union(hint):
-        hint = next((bare(member) for member in get_args(hint) if is_list(bare(member))), Any)
-    arguments = [argument for argument in get_args(hint) if argument is not Ellipsis]
+    arguments = [argument for argument in get_args(_member(hint, is_list)) if argument is not Ellipsis]
     return arguments[min(index, len(arguments) - 1)] if arguments else Any
 
 
@@ -129,8 +141,8 @@ def sentence(hint: Any, node: Node) -> str:
     choices = choices_of(hint)
     if isinstance(node.value, str) and choices:
         return f"there is no {quoted(node.value)}; expected {wanted}{did_you_mean(node.value, choices)}"
-    if isinstance(node.value, float) and node.value not in (float("inf"), float("-inf")) and node.value != node.value:
-        return f"{node.text} is no number; expected {wanted}"
+    if isinstance(node.value, float) and not isfinite(node.value):
+        return f"{node.text} is no finite number; expected {wanted}"
     shown = quoted(node.text) if isinstance(node.value, str) else node.text or "nothing"
     return f"{shown}{_kind(hint, node)}; expected {wanted}"
 
@@ -139,7 +151,7 @@ def _kind(hint: Any, node: Scalar) -> str:
     """What the value is, where it is of another kind than was expected."""
     inner = bare(hint)
     suits = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}.get(inner, ())
-    if type(node.value) in suits or node.value is None:
+    if type(node.value) in suits or node.value is None or get_origin(inner) is Literal:
         return " is out of range" if type(node.value) in suits else ""
     return f" is {named(node)}"
 
@@ -148,7 +160,7 @@ def choices_of(hint: Any) -> list[str]:
     """The texts that a Literal takes."""
     inner = bare(hint)
     members = get_args(inner) if is_union(inner) else (inner,)
-    found = [get_args(bare(member)) for member in members if str(get_origin(bare(member))) == "typing.Literal"]
+    found = [get_args(bare(member)) for member in members if get_origin(bare(member)) is Literal]
     return [choice for choices in found for choice in choices if isinstance(choice, str)]
 
 
@@ -173,7 +185,7 @@ def _is_number(text: str) -> bool:
 
 
 def joined(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    return f"{path}.{visible(key)}" if path else visible(key)
 
 
 def missing_section(root: Table, key: str) -> Problem:

@@ -23,7 +23,9 @@ def expected(hint: Any) -> str:
     if origin is Annotated:
         return expected(arguments[0]) + limits(arguments[1:])
     if origin is Literal:
-        return "one of " + ", ".join(repr(choice) if isinstance(choice, str) else str(choice) for choice in arguments)
+        return ("one of " if len(arguments) > 1 else "") + ", ".join(
+            repr(choice) if isinstance(choice, str) else str(choice) for choice in arguments
+        )
     if is_union(hint):
         return " or ".join(dict.fromkeys(filter(None, map(expected, arguments))))
     if is_list(hint):

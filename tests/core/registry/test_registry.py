@@ -164,7 +164,7 @@ def test_two_distributions_of_one_name_are_both_reached_by_their_full_names(dist
 def test_nobody_takes_the_name_of_our_own_parts(distribution: Distribution) -> None:
     distribution("cdkit-thief", {"backbone.unet": "thief"}, thief="raise SystemExit\n")
     registry = Registry.installed()
-    with pytest.raises(UnknownPart, match="offered by cdkit==.* and cdkit-thief==1.0"):
+    with pytest.raises(UnknownPart, match=r"offered by cdkit==.* and cdkit-thief==1.0"):
         registry.get("backbone", "unet")
     assert registry.get("backbone", "cdkit/unet").__name__ == "UNet"
 
@@ -218,7 +218,7 @@ def test_an_unknown_name_is_told_what_exists_and_what_is_near() -> None:
     assert "dit, unet, unet_classic" in caught.value.hint
     with pytest.raises(UnknownPart, match=r"there is no backbone 'film'; 'film' of cdkit==.* is of the kind injector"):
         registry.get("backbone", "film")
-    with pytest.raises(PluginError, match="there is no kind 'backbon'; did you mean 'backbone'?"):
+    with pytest.raises(PluginError, match=r"there is no kind 'backbon'; did you mean 'backbone'\?"):
         registry.names("backbon")
 
 
