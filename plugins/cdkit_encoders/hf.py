@@ -65,7 +65,7 @@ def source(family: str, model: str, keys: Sequence[str]) -> Source:
     shipped = configs(family)
     if model in shipped:
         return Source(model, shipped[model])
-    folder = Path(model) if Path(model).is_dir() else cached(model)
+    folder = Path(model) if model and Path(model).is_dir() else cached(model)
     if folder is None:
         near = get_close_matches(model, shipped, n=1, cutoff=0.0)[0]
         raise ValueError(

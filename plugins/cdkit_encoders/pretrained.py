@@ -60,6 +60,7 @@ class Pretrained(TextEncoder):
         """B prompts -> a stream; equal prompts are read once. PromptError for no text, EnvironmentFault for no weights."""
         prompts, index = distinct(read(raw))
         self.load()
+        prompts = [without_marks(prompt, self._tokenizer.all_special_tokens) for prompt in prompts]
         batch = self.tokenized(self._tokenizer, prompts)
         self._say_if_cut(prompts, batch["attention_mask"])
         device = self.origin.device
@@ -133,6 +134,13 @@ def make_room(encoder: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -
     told = {id(tensor): state[f"{prefix}network.{name}"] for name, tensor in own.items() if f"{prefix}network.{name}" in state}
     for name, tensor in own.items():
         state.setdefault(f"{prefix}network.{name}", told.get(id(tensor), tensor))
+
+
+def without_marks(prompt: str, marks: Sequence[str]) -> str:
+    """A tokenizer's own marks, such as `</s>`, broken by a blank where a prompt holds them: there they are text."""
+    for mark in marks:
+        prompt = prompt.replace(mark, f"{mark[0]} {mark[1:]}")
+    return prompt
 
 
 def mean(tokens: Tensor, mask: Tensor) -> Tensor:
