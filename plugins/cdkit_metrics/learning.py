@@ -16,9 +16,9 @@ from cdkit_metrics.network import Recogniser
 from cdkit_metrics.warping import Limits, warped
 from cdkit_metrics.words import label_of
 
-SEEN = 130_000  # pictures of a whole lesson, if that makes between FEWEST and MOST epochs
-FEWEST, MOST = 4, 20
-LARGE = 16  # rows from which the network is wider
+SEEN = 235_000  # pictures of a whole lesson, where that is neither too few epochs nor too many
+FEWEST = 4
+LARGE = 16  # rows from which pictures need a wider network and a longer lesson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +27,11 @@ class Lesson:
 
     version: int = 1  # of the code that teaches and of the network: count up when either changes
     width: int
+    batch: int
     epochs: int
     blocks: int = 1
-    batch: int = 64
     lr: float = 4e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 0.1
     smoothing: float = 0.1
     ema: float = 0.99
     seed: int = 0
@@ -43,10 +43,10 @@ class Lesson:
 
 
 def lesson_for(dataset: Dataset, *, epochs: int | None = None) -> Lesson:
-    """A lesson that suits the set's size: the fewer its pictures, the more often they are seen."""
-    size = len(dataset.split("train"))
-    suited = max(FEWEST, min(MOST, round(SEEN / max(1, size))))
-    return Lesson(width=32 if dataset.shape.height >= LARGE else 16, epochs=epochs or suited)
+    """A lesson that suits the set: the fewer its pictures, the more often they are seen."""
+    width, batch, most = (32, 96, 30) if dataset.shape.height >= LARGE else (16, 64, 20)
+    suited = max(FEWEST, min(most, round(SEEN / max(1, len(dataset.split("train"))))))
+    return Lesson(width=width, batch=batch, epochs=epochs or suited)
 
 
 def learn(dataset: Dataset, lesson: Lesson, *, device: torch.device, say: Callable[[str], None]) -> Recogniser:
@@ -55,7 +55,7 @@ def learn(dataset: Dataset, lesson: Lesson, *, device: torch.device, say: Callab
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(lesson.seed)
         network = Recogniser(dataset.shape, classes=len(dataset.classes), width=lesson.width, blocks=lesson.blocks)
-    network = network.to(device).train()
+    network = network.to(device).to(memory_format=torch.channels_last).train()  # a quarter faster on a CPU
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = _optimizer(network, lesson)
     steps = lesson.epochs * len(list(_batches(len(examples), lesson.batch)))
@@ -64,7 +64,8 @@ def learn(dataset: Dataset, lesson: Lesson, *, device: torch.device, say: Callab
     done = 0
     for epoch in range(lesson.epochs):
         for images, labels in _epoch(dataset, examples, lesson, generator):
-            loss = F.cross_entropy(network(images.to(device)), labels.to(device), label_smoothing=lesson.smoothing)
+            logits = network(images.to(device, memory_format=torch.channels_last))
+            loss = F.cross_entropy(logits, labels.to(device), label_smoothing=lesson.smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -72,7 +73,7 @@ def learn(dataset: Dataset, lesson: Lesson, *, device: torch.device, say: Callab
             done += 1
             _follow(average, network, min(lesson.ema, (1 + done) / (10 + done)))
         say(f"evaluator: epoch {epoch + 1} of {lesson.epochs}")
-    return average.eval()
+    return average.eval().to(memory_format=torch.contiguous_format)  # as it will come out of the cache
 
 
 def _batches(n: int, size: int) -> Iterator[slice]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,7 @@ def _recipe(examined: Examined) -> dict[str, Any]:
 
 def provenance(model: Model) -> dict[str, Any]:
     """Which model, by which code, on which machine, when."""
-    from cdkit import __version__
-
-    versions = {"cdkit": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    versions = {"cdkit": version("cdkit"), "torch": torch.__version__, "python": platform.python_version()}
     return {
         "model": model.spec.name,
         "spec": model.spec.digest(),
