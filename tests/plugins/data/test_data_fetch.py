@@ -185,6 +185,8 @@ def test_animals_are_fetched_and_split_without_their_copies(tiny_animals: Path, 
     assert animals.classes[0] == "bear"
     assert animals.shape == animals.split("train")[0].image.shape == (1, 28, 28)
     assert f"10,000 pictures in {tiny_animals}" in capsys.readouterr().err
+    Animals.fetch(tiny_animals)
+    assert "already in" in capsys.readouterr().err
     assert sorted(path.suffix for path in (tiny_animals / "animals").iterdir()) == [".safetensors", ".whl"]
 
 
@@ -209,6 +211,8 @@ def test_a_damaged_cache_is_not_read(tiny_animals: Path) -> None:
         with pytest.raises(DataError, match=r"animals\.safetensors: damaged") as caught:
             Animals().split("train")
         assert "cdkit data fetch animals" in caught.value.hint
+    Animals.fetch(tiny_animals)
+    assert len(Animals().split("train")) > 7000, "fetching mends it"
 
 
 def test_what_is_not_there_says_how_to_get_it(cache: Path) -> None:
