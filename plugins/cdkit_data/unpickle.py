@@ -62,13 +62,18 @@ class _Reader(pickle.Unpickler):
 def unpickle_array(content: bytes) -> NDArray[Any]:
     """The uint8 or int64 array that a pickle holds, in C order. DataError for anything else; nothing in it is run."""
     try:
-        found = _Reader(io.BytesIO(content)).load()
-        _, shape, kind, fortran, data = found.state
-        code, size = ITEMS[kind.code], math.prod(shape) * np.dtype(ITEMS[kind.code]).itemsize
+        return _array(_Reader(io.BytesIO(content)).load())
     except DataError:
         raise
     except Exception as error:  # a broken pickle can raise nearly anything
         raise DataError(f"the pickle does not hold a plain array of bytes or integers ({type(error).__name__})") from error
-    if fortran or not isinstance(data, bytes) or len(data) != size or size > MOST or kind.order not in "|<":
+
+
+def _array(found: _Array) -> NDArray[Any]:
+    """What numpy's own state says, if it is plain and fits its shape; anything may be raised if it is not."""
+    _, shape, kind, fortran, data = found.state
+    code = ITEMS[kind.code]
+    size = math.prod(shape) * np.dtype(code).itemsize
+    if fortran or not isinstance(data, bytes) or len(data) != size or size > MOST or kind.order not in ("|", "<"):
         raise DataError(f"the pickle's array does not fit its own shape {shape}")
     return np.frombuffer(data, code).reshape(shape)
