@@ -47,7 +47,7 @@ def test_features_side_by_side() -> None:
     assert torch.equal(joined.tokens[0, :, :3], a.tokens[0])
     assert torch.equal(joined.tokens[:, :2, 3:], b.tokens)
     assert not joined.tokens[:, 2:, 3:].any()
-    assert not joined.tokens[1, 1:, :3].any()
+    assert not joined.tokens[1, 1, :3].any()
     assert joined.mask is not None
     assert joined.mask.tolist() == [[True] * 5, [True, True, False, False, False]]
 
@@ -85,3 +85,12 @@ def test_pooled_as_sdxl_joins_text_and_sizes() -> None:
 def test_what_cannot_be_joined(widths: tuple[Widths, ...], axis: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Join(widths, axis=axis)  # pyright: ignore[reportArgumentType]
+
+
+def test_what_counts_nowhere_is_left_as_it_came() -> None:
+    """SDXL attends to padding: what both of its encoders made of it must be there."""
+    mask = torch.tensor([[True, False], [True, True]])
+    a, b = (Stream(tokens=torch.randn(2, 2, width), mask=mask) for width in (3, 4))
+    joined = Join((Widths(tokens=3), Widths(tokens=4)), axis="features")(a, b)
+    assert torch.equal(joined.tokens, torch.cat([a.tokens, b.tokens], dim=-1))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    assert torch.equal(joined.mask, mask)  # pyright: ignore[reportArgumentType]
