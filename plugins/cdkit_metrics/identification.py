@@ -26,7 +26,10 @@ from cdkit_metrics.words import told
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One picture and its candidates, the true one among them at `answer`, in an order that only their names decide."""
+    """One picture and its candidates, the true one among them at `answer`.
+
+    Pictures take their answers' places in turn, so that who answers by the place, or cannot tell, is right 1 time in K.
+    """
 
     example: Example
     candidates: tuple[Example, ...]
@@ -106,19 +109,16 @@ def questions(dataset: Dataset, split: Literal["validation", "test"], pairs: int
     if width < 2:
         raise DataError(f"all {len(examples)} pictures of split {split!r} mean the same; identification needs two meanings")
     chosen = shuffled(list(examples), "pairs", seed)[:pairs]
-    return [_question(examples[name], examples, kinds, width, seed) for name in chosen]
+    return [_question(examples[name], turn % width, examples, kinds, width, seed) for turn, name in enumerate(chosen)]
 
 
 def _question(
-    example: Example, examples: Mapping[str, Example], kinds: Mapping[str, Sequence[str]], width: int, seed: int
+    example: Example, answer: int, examples: Mapping[str, Example], kinds: Mapping[str, Sequence[str]], width: int, seed: int
 ) -> Question:
-    own = meaning(example)
-    others = shuffled([kind for kind in kinds if kind != own], seed, example.id, "rivals")[: width - 1]
-    order = shuffled([own, *others], seed, example.id, "order")
-    representatives = [
-        example if kind == own else examples[min(kinds[kind], key=lambda name: number(seed, example.id, name))] for kind in order
-    ]
-    return Question(example, tuple(representatives), order.index(own))
+    """The true caption stands at `answer`, its rivals round it in an order by hash, each a picture of its kind by hash."""
+    others = shuffled([kind for kind in kinds if kind != meaning(example)], seed, example.id, "rivals")[: width - 1]
+    rivals = [examples[min(kinds[kind], key=lambda name: number(seed, example.id, name))] for kind in others]
+    return Question(example, (*rivals[:answer], example, *rivals[answer:]), answer)
 
 
 def meaning(example: Example) -> str:
@@ -128,7 +128,7 @@ def meaning(example: Example) -> str:
 
 
 def _share(losses: Tensor, answers: Tensor) -> Share:
-    """losses (N, K), answers (N,): how often the least loss is the true one's; of equals the first, in an order by hash."""
+    """losses (N, K), answers (N,): how often the least loss is the true one's; of equals, the first (see Question)."""
     return share_of((losses.argmin(1) == answers).tolist())
 
 
