@@ -9,9 +9,10 @@ from typing import Any
 from cdkit.errors import PluginError
 from cdkit.registry import Registry, UnknownPart
 from cdkit.registry.names import NO_IMPORTS, a, is_name, letters, quoted
+from cdkit.spec.keys import Keys, section_keys
 from cdkit.spec.model import PartSpec
 from cdkit.spec.nodes import Entry, Listing, Node, Scalar, Table, is_null, named, text_of
-from cdkit.spec.options import REQUIRED, Option, options_of
+from cdkit.spec.options import REQUIRED
 from cdkit.spec.problem import Problem
 from cdkit.spec.roles import keys_of
 from cdkit.spec.validate import joined, validated
@@ -39,7 +40,7 @@ class Draft:
     def section(self, node: Node | None, keys: Any, path: str) -> dict[str, Any] | None:
         """The values of a section whose keys are the arguments of a class; the defaults if it is not written. None if wrong."""
         if node is None or is_null(node):
-            options = options_of(keys)
+            options = section_keys(keys).options
             return (
                 {name: o.default for name, o in options.items()}
                 if all(o.default is not REQUIRED for o in options.values())
@@ -48,7 +49,7 @@ class Draft:
         if not isinstance(node, Table):
             self.blame(node, path, f"{named(node)}; expected a mapping", code="type")
             return None
-        values, problems = validated(node, options_of(keys), path, path)
+        values, problems = validated(node, section_keys(keys), path, path)
         self.problems += problems
         return None if problems else values
 
@@ -103,7 +104,7 @@ class Draft:
             return None
         return use
 
-    def _found(self, kind: str, use: Scalar, path: str) -> tuple[Any, dict[str, Option], str] | None:
+    def _found(self, kind: str, use: Scalar, path: str) -> tuple[Any, Keys, str] | None:
         """The named part's factory, keys and provider; its plugin is imported here."""
         try:
             factory = self.registry.get(kind, use.text)
@@ -117,10 +118,8 @@ class Draft:
             self.blame(use, path, f"{kind} {use.text!r} of {provider} cannot be used: {error}", code="plugin", plugin=True)
         return None
 
-    def _made(
-        self, kind: str, use: str, node: Table, provider: str, factory: Any, keys: Mapping[str, Option], values: dict[str, Any]
-    ) -> Part:
-        own = {name: values[name] for name, key in keys.items() if not key.core}
+    def _made(self, kind: str, use: str, node: Table, provider: str, factory: Any, keys: Keys, values: dict[str, Any]) -> Part:
+        own = {name: values[name] for name, key in keys.options.items() if not key.core}
         places = {name: node.entries[name].place for name in own if name in node.entries}
         spec = PartSpec(kind, use, own, node.place, places, provider, self.registry)
-        return Part(spec, {name: values[name] for name, key in keys.items() if key.core}, factory)
+        return Part(spec, {name: values[name] for name, key in keys.options.items() if key.core}, factory)

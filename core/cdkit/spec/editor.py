@@ -8,10 +8,10 @@ from typing import Any
 
 from cdkit.errors import PluginError
 from cdkit.registry import Registry
+from cdkit.spec.keys import model_of
 from cdkit.spec.options import Option, options_of
 from cdkit.spec.roles import keys_of
 from cdkit.spec.sections import SampleSection, TrainSection
-from cdkit.spec.validate import model_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PARTS = {
@@ -64,7 +64,7 @@ def one_of(registry: Registry, kind: str, definitions: dict[str, Any], failed: l
     for name in registry.names(kind):
         try:
             factory = registry.get(kind, name)
-            made = section(keys_of(kind, factory))
+            made = section(keys_of(kind, factory).options)
         except (PluginError, TypeError) as error:
             failed.append(f"{kind}.{name}: {error}" if isinstance(error, TypeError) else str(error))
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,13 +67,18 @@ def _base(node: Node, folder: Path, chain: list[str]) -> tuple[Table, list[Probl
         message = f"{what} is no file beside this one; expected a name such as base.yaml"
         raise refusal([Problem(node.place, "extends", message, "no folder, URL or absolute path", code="extends")])
     path = folder / name
-    if str(path) in chain:
-        circle = " -> ".join([*chain[chain.index(str(path)) :], str(path)])
+    if os.path.realpath(path) in map(os.path.realpath, chain):
+        circle = " -> ".join(Path(file).name for file in [*chain[_met(path, chain) :], str(path)])
         raise refusal([Problem(node.place, "extends", f"specs extend each other in a circle: {circle}", code="extends")])
     try:
         return _file(path, chain)
     except UsageError as error:
         raise refusal([Problem(node.place, "extends", str(error), error.hint, "extends")]) from error
+
+
+def _met(path: Path, chain: list[str]) -> int:
+    """Where in the chain a file was met, by whatever name."""
+    return list(map(os.path.realpath, chain)).index(os.path.realpath(path))
 
 
 def merge(base: Node, over: Node) -> Node:
@@ -99,6 +105,8 @@ def overridden(root: Table, override: str) -> tuple[Table, list[Problem]]:
     if not equals or not all(keys) or path != path.strip():
         raise UsageError(f"--set {quoted(override)} is no KEY=VALUE", hint="write it as --set backbone.width=64")
     file = f"--set {path}"
+    if keys[0] == "extends":
+        raise refusal([Problem(Place(file), "extends", "only a file can extend another", code="extends")])
     value, problems = compose_value(text, file)
     node = Scalar("", None, Place(file)) if value is None else value
     over = _set(root, keys, node, [])

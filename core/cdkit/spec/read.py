@@ -11,10 +11,10 @@ from cdkit.registry import Registry
 from cdkit.registry.names import letters, quoted
 from cdkit.spec.cross import crossed
 from cdkit.spec.draft import Draft, Part
+from cdkit.spec.keys import section_keys
 from cdkit.spec.layers import layered
 from cdkit.spec.model import ConditionSpec, InjectorSpec, SamplerSpec, Spec
 from cdkit.spec.nodes import Node, Scalar, Table, is_null, named
-from cdkit.spec.options import options_of
 from cdkit.spec.problem import Problem, refusal
 from cdkit.spec.roles import is_text_encoder
 from cdkit.spec.sections import HeadKeys, SampleSection, TrainSection
@@ -98,8 +98,8 @@ def read_head(draft: Draft, root: Table) -> dict[str, Any] | None:
         unknown_key(key, e.place, "", dict.fromkeys(SECTIONS), "a spec") for key, e in live.items() if key not in SECTIONS
     ]
     draft.problems += [missing_section(root, key) for key in ("sample", "backbone") if key not in live or is_null(live[key].node)]
-    keys = options_of(HeadKeys)
-    values, problems = validated(Table({k: e for k, e in live.items() if k in keys}, root.place), keys, "", "a spec")
+    keys = section_keys(HeadKeys)
+    values, problems = validated(Table({k: e for k, e in live.items() if k in keys.options}, root.place), keys, "", "a spec")
     draft.problems += problems
     if problems:
         return None

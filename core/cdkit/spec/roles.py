@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from inspect import isclass
 from typing import Any
 
+from cdkit.spec.keys import Keys
 from cdkit.spec.options import Option, options_of
 from cdkit.spec.sections import EncoderKeys, InjectorKeys, JoinerKeys, PartKeys, SamplerKeys
 
@@ -23,14 +24,17 @@ def role_of(kind: str, factory: Any) -> str:
     return "joiner" if issubclass(factory, Joiner) else "encoder"
 
 
-def keys_of(kind: str, factory: Any) -> dict[str, Option]:
+@lru_cache(maxsize=256)
+def keys_of(kind: str, factory: Any) -> Keys:
     """Every key of a part: those that core reads, then the part's own. TypeError if the part cannot be described by keys."""
     role = role_of(kind, factory)
     core = core_keys(role)
     own = options_of(factory, role)
     if clash := sorted(core.keys() & own.keys()):
         raise TypeError(f"its option {clash[0]!r} is a key that core reads for every {role}; expected another name")
-    return {**core, **own}
+    keys = Keys({**core, **own})
+    _ = keys.model  # TypeError now, and not when the first value is written
+    return keys
 
 
 @cache

@@ -28,11 +28,12 @@ def file_bytes(path: Path) -> bytes:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError) as error:
         raise missing(path, error) from error
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = "folder" if stat.S_ISDIR(mode) else "pipe" if stat.S_ISFIFO(mode) else "device"
+        raise UsageError(f"{path} is a {kind}; expected a YAML file", hint=beside(path))
     with os.fdopen(handle, "rb") as stream:
-        mode = os.fstat(handle).st_mode
-        if not stat.S_ISREG(mode):
-            kind = "folder" if stat.S_ISDIR(mode) else "pipe" if stat.S_ISFIFO(mode) else "device"
-            raise UsageError(f"{path} is a {kind}; expected a YAML file", hint=beside(path))
         return stream.read(SIZE + 1)
 
 
@@ -58,7 +59,7 @@ def decoded(data: bytes, file: str) -> str:
     """Bytes -> text, less a byte order mark."""
     if len(data) > SIZE:
         raise refused(file, 1, 1, "larger than 1 MiB; expected a spec", code="limit")
-    if data.startswith(UTF16):
+    if data.startswith(UTF16) or data[:2].count(0) == 1:
         raise refused(file, 1, 1, "UTF-16; expected UTF-8", "save the file as UTF-8", code="encoding")
     try:
         text = data.decode("utf-8-sig")

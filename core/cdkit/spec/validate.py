@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from cdkit.registry.names import did_you_mean, letters, quoted, visible
+from cdkit.spec.keys import Keys, field_name
 from cdkit.spec.nodes import Listing, Node, Scalar, Table, named, plain, text_of
 from cdkit.spec.options import REQUIRED, Option
 from cdkit.spec.problem import Problem
 from cdkit.spec.words import bare, expected, is_list, is_mapping, is_union, takes_null
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
 Loc = tuple[int | str, ...]
 
 
-def validated(table: Table, options: Mapping[str, Option], path: str, owner: str) -> tuple[dict[str, Any], list[Problem]]:
+def validated(table: Table, keys: Keys, path: str, owner: str) -> tuple[dict[str, Any], list[Problem]]:
     """The value of every option, defaults included, and what is wrong with those that are written.
 
     owner: who takes these keys, for the reader: "unet (cdkit==0.1.0)".
     """
+    options = keys.options
     data, kept = {}, {}
     for key, entry in table.entries.items():
         if entry.deletes and not (key in options and takes_null(options[key].hint)):
@@ -35,52 +34,27 @@ def validated(table: Table, options: Mapping[str, Option], path: str, owner: str
     problems += [
         missing_key(option, table, path) for name, option in options.items() if option.default is REQUIRED and name not in known
     ]
-    values, more = checked({name: options[name] for name in known}, known, {n: kept[n].node for n in known}, path)
+    values, more = checked(keys, known, {n: kept[n].node for n in known}, path)
     defaults = {name: option.default for name, option in options.items() if option.default is not REQUIRED}
     return {**defaults, **values}, problems + more
 
 
-def checked(
-    options: Mapping[str, Option], data: Mapping[str, Any], nodes: Mapping[str, Node], path: str
-) -> tuple[dict[str, Any], list[Problem]]:
+def checked(keys: Keys, data: Mapping[str, Any], nodes: Mapping[str, Node], path: str) -> tuple[dict[str, Any], list[Problem]]:
     """Written values, converted as their hints say, and those that do not suit them."""
     from pydantic import ValidationError
 
-    model = model_of(options)
     try:
-        made = model.model_validate_json(json.dumps(data))
+        made = keys.model.model_validate_json(json.dumps(data))
     except ValidationError as error:
         complaints: dict[str, list[Loc]] = {}
         for complaint in error.errors(include_url=False, include_context=False, include_input=False):
             complaints.setdefault(str(complaint["loc"][0]), []).append(complaint["loc"][1:])
         return {}, [
-            p for name, locs in complaints.items() for p in misfits(options[name].hint, nodes[name], locs, joined(path, name))
+            p
+            for name, locs in complaints.items()
+            for p in misfits(keys.options[name].hint, nodes[name], locs, joined(path, name))
         ]
-    return {name: getattr(made, field_name(name)) for name in options}, []
-
-
-def model_of(options: Mapping[str, Option]) -> type[BaseModel]:
-    """A strict pydantic model: no text as a number, no truth value as an integer, nothing infinite, no unknown key.
-
-    TypeError for a hint that no spec can hold.
-    """
-    from pydantic import ConfigDict, Field, create_model
-    from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
-
-    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
-    definitions: dict[str, Any] = {
-        field_name(name): (option.hint, Field(alias=name, default=... if option.default is REQUIRED else option.default))
-        for name, option in options.items()
-    }
-    try:
-        return create_model("Options", __config__=config, **definitions)
-    except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise TypeError(f"an option has a type hint that no spec can hold: {str(error).splitlines()[0]}") from error
-
-
-def field_name(option: str) -> str:
-    """A name that collides with nothing of pydantic's own (`copy`, `schema`, `model_config`)."""
-    return f"option_{option}"
+    return {name: getattr(made, field_name(name)) for name in data}, []
 
 
 def unknown_key(key: str, place: Any, path: str, known: Mapping[str, Any], owner: str) -> Problem:

@@ -144,6 +144,11 @@ def registry() -> Registry:
     return Registry().extended(PARTS)
 
 
+@pytest.fixture(scope="session")
+def parts() -> Mapping[tuple[str, str], Callable[..., Any]]:
+    return PARTS
+
+
 @pytest.fixture
 def good() -> str:
     return GOOD

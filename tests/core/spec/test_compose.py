@@ -1,0 +1,156 @@
+"""The YAML reader: 1.2 scalars, places, limits, and everything that it refuses."""
+
+from __future__ import annotations
+
+import math
+import resource
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import pytest
+from cdkit.spec import SpecErrors
+from cdkit.spec.compose import compose
+from cdkit.spec.nodes import Table, plain
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+Complaints = Callable[..., list[str]]
+
+
+def value(text: str) -> Any:
+    node, problems = compose(f"a: {text}\n", "s.yaml")
+    assert not problems
+    assert node is not None
+    return plain(node)["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("1e-4", 1e-4), ("1E5", 1e5), (".5", 0.5), ("5.", 5.0), ("-1.5e+3", -1500.0), ("+1", 1), ("-0", 0), ("0x1F", 31), ("0o17", 15),
+        ("9223372036854775807", 2**63 - 1), ("-9223372036854775808", -(2**63)), ("true", True), ("FALSE", False), ("null", None),
+        ("~", None), ("", None), ("no", "no"), ("on", "on"), ("Yes", "Yes"), ("y", "y"), ("12:30", "12:30"), ("12:30:45", "12:30:45"),
+        ("010", "010"), ("1_000", "1_000"), ("0b11", "0b11"), ("0o8", "0o8"), ("1.2.3", "1.2.3"), ("2024-01-02", "2024-01-02"),
+        ("2024-13-45", "2024-13-45"), ("'1'", "1"), ('"null"', "null"), ("nan", "nan"), ("inf", "inf"), ("e5", "e5"), ("-", "-") ,
+        ("${HOME}", "${HOME}"), ("$(id)", "$(id)"), ("'{{x}}'", "{{x}}"), ("猫", "猫"), ("=", "="), ("tRUE", "tRUE"),
+    ],
+)  # fmt: skip
+def test_scalars_are_those_of_yaml_1_2(text: str, read: Any) -> None:
+    if text == "-":
+        text, read = "'-'", "-"
+    got = value(text)
+    assert (type(got), got) == (type(read), read)
+
+
+def test_infinity_and_nan_are_numbers_that_no_option_takes() -> None:
+    assert value(".inf") == math.inf
+    assert value("-.Inf") == -math.inf
+    assert math.isnan(value(".NaN"))
+
+
+def test_keys_are_text_whatever_they_look_like() -> None:
+    node, _ = compose("on: 1\nno: 2\n1: 3\nnull: 4\n", "s.yaml")
+    assert plain(node) == {"on": 1, "no": 2, "1": 3, "null": 4}
+
+
+def test_every_node_knows_its_place() -> None:
+    node, _ = compose("# told\na:\n  - x\n  - {b: 猫, c: 5}\n", "s.yaml")
+    assert isinstance(node, Table)
+    entry = node.entries["a"]
+    inner = entry.node.items[1]
+    assert [str(p) for p in (entry.place, entry.node.place, inner.place, inner.entries["c"].place, inner.entries["c"].node.place)] == [
+        "s.yaml:2:1", "s.yaml:3:3", "s.yaml:4:5", "s.yaml:4:12", "s.yaml:4:15"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "s.yaml:1:1: empty spec; expected a mapping"),
+        ("# only a comment\n", "s.yaml:1:1: empty spec; expected a mapping"),
+        ("---\n...\n", "s.yaml:1:1: empty spec; expected a mapping"),
+        ("- a\n", "s.yaml:1:1: the top level is a list; expected a mapping"),
+        ("hello\n", "s.yaml:1:1: the top level is text; expected a mapping"),
+        ("5\n", "s.yaml:1:1: the top level is an integer; expected a mapping"),
+        ("a: 1\n---\nb: 2\n", "s.yaml:2:1: a second document begins here; expected one spec a file"),
+        ("%YAML 1.1\n---\na: 1\n", "s.yaml:1:1: a directive; expected plain YAML 1.2"),
+        ("a: &x 1\n", "s.yaml:1:4: an anchor (&x); a spec is plain data"),
+        ("a: 1\nb: *x\n", "s.yaml:2:4: an alias (*x); a spec is plain data"),
+        ("&a [*a]\n", "s.yaml:1:1: an anchor (&a); a spec is plain data"),
+        ("a: 1\n<<: {b: 1}\n", "s.yaml:2:1: `<<` merges mappings; a spec is plain data"),
+        ("a: !!python/object/apply:os.system [id]\n", "s.yaml:1:4: a tag ('tag:yaml.org,2002:python/object/apply:os.system'); a spec is plain data"),
+        ("a: !!int ''\n", "s.yaml:1:4: a tag ('tag:yaml.org,2002:int'); a spec is plain data"),
+        ("a: !local x\n", "s.yaml:1:4: a tag ('!local'); a spec is plain data"),
+        ("? [a]\n: b\n", "s.yaml:1:3: a mapping has a key that is no text"),
+        ("a:\n\tb: 1\n", "s.yaml:2:1: a tab; YAML is indented with spaces: use spaces"),
+        ("a:\n  b: 1\n\tc: 2\n", "s.yaml:3:1: a tab; YAML is indented with spaces: use spaces"),
+        ("a: [1, 2\n", "s.yaml:2:1: no YAML: expected ',' or ']', but got '<stream end>' while parsing a flow sequence"),
+        ("a: 'x\n", "s.yaml:2:1: no YAML: found unexpected end of stream while scanning a quoted scalar"),
+        ("a: b: c\n", "s.yaml:1:5: no YAML: mapping values are not allowed here"),
+        ("a: @x\n", "s.yaml:1:4: no YAML: found character '@' that cannot start any token while scanning for the next token"),
+        ("a: 1\nb: x\0y\n", "s.yaml:2:5: NUL at byte 9; expected text"),
+        ("a: \x1b[31m\n", "s.yaml:1:4: the control character U+001B at byte 3; expected text"),
+        (b"a: 1\nb: \xff\n", "s.yaml:2:4: byte 8 (0xff) is not UTF-8"),
+        ("猫: 1\n".encode() + b"b: \xe9t\xe9\n", "s.yaml:2:4: byte 10 (0xe9) is not UTF-8"),
+        ("a: 1\n".encode("utf-16"), "s.yaml:1:1: UTF-16; expected UTF-8"),
+        ("a: 1\n".encode("utf-16-be"), "s.yaml:1:1: UTF-16; expected UTF-8"),
+        ("a: " + "[" * 100_000 + "\n", "s.yaml:1:35: nested more than 32 deep"),
+        ("- " * 5_000 + "\n", "s.yaml:1:65: nested more than 32 deep"),
+        ("a: [" + "1, " * 10_000 + "1]\n", "s.yaml:1:29996: more than 10,000 values"),
+        ("a: " + "x" * (1 << 20), "s.yaml:1:1: larger than 1 MiB; expected a spec"),
+    ],
+    ids=lambda value: str(value)[:24],
+)  # fmt: skip
+def test_what_is_no_spec_is_refused_where_it_stands(complaints: Complaints, text: str | bytes, line: str) -> None:
+    assert complaints(text) == [line]
+
+
+def test_a_byte_order_mark_is_accepted(read: Callable[..., Any], good: str) -> None:
+    assert read("\ufeff" + good).name == "good"
+
+
+def test_windows_line_ends_are_accepted(read: Callable[..., Any], good: str) -> None:
+    assert read(good.replace("\n", "\r\n")).filled() == read(good).filled()
+
+
+BOMBS = {
+    "laughs": "a: &a [x, x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{'*' + chr(97 + i)}, {'*' + chr(97 + i)}]\n" for i in range(20)),
+    "nested": "a: " + "[" * 100_000,
+    "braces": "a: " + "{b: " * 50_000,
+    "dashes": "- " * 200_000,
+    "questions": "? " * 200_000,
+    "large": "a: " + "9" * (11 << 20),
+    "digits": "a: " + "9" * 1_000_000,
+    "hex": "a: 0x" + "f" * 1_000_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_at_once(tmp_path: Any, name: str) -> None:
+    from cdkit.spec import read_spec
+
+    path = tmp_path / "bomb.yaml"
+    path.write_text(BOMBS[name])
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, perf_counter()
+    with pytest.raises(SpecErrors):
+        read_spec(path)
+    assert perf_counter() - started < 5.0, "of a shared core; alone it takes a fraction"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet=st.sampled_from("ab:-[]{},?&*!|>'\"%@`# \n\t.\\0é\u200b"), max_size=60))
+def test_no_text_makes_it_stumble(text: str) -> None:
+    """Whatever the text, it is read, or refused with a place inside it."""
+    try:
+        node, problems = compose(text, "s.yaml")
+    except SpecErrors as error:
+        problems = list(error.problems)
+        assert problems
+    else:
+        assert node is None or plain(node) is not NotImplemented
+    for problem in problems:
+        assert problem.message
+        assert 1 <= problem.place.line <= text.count("\n") + 2
+        assert problem.place.column >= 1

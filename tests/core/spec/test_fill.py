@@ -1,0 +1,115 @@
+"""A filled spec reads back as itself, whatever was written; the digest holds what decides the weights' meaning, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from cdkit.registry import Registry
+from cdkit.spec import Spec, read_spec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+Read = Callable[..., Spec]
+SIMPLE = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=24) | st.sampled_from(
+    ["no", "on", "1e-4", "0o17", "010", "12:30", "null", "~", "", ".nan", "0x1f", "- a", "a: b", "#x", "'", '"', "\n", " x ", "猫", "\u200b"]
+)  # fmt: skip
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+POSITIVE = st.integers(1, 2**63 - 1)
+LAST = st.fixed_dictionaries(
+    {},
+    optional={
+        "conditions.text.dim": POSITIVE,
+        "conditions.text.model": TEXTS,
+        "conditions.text.padding": st.sampled_from(["mask", "attend"]),
+        "conditions.text.column": TEXTS.filter(bool),
+        "conditions.text.dropout": st.floats(0, 1),
+        "conditions.text.trainable": st.booleans(),
+        "conditions.label.names": st.lists(TEXTS, max_size=4),
+        "backbone.depth": POSITIVE | st.lists(st.integers(0, 9), max_size=4),
+        "backbone.heads": st.none() | POSITIVE,
+        "backbone.wide": st.booleans(),
+        "guidance.scale": st.floats(1e-300, 1e300),
+        "guidance.interval": st.tuples(NUMBERS, NUMBERS).map(list),
+        "guidance.scales": st.dictionaries(TEXTS.filter(lambda text: text != "<<"), NUMBERS, max_size=3),
+        "train.lr": st.floats(1e-12, 1e3),
+        "train.ema": st.none() | st.floats(0, 1),
+        "train.prompts": st.lists(TEXTS, max_size=3),
+        "train.seed": st.integers(-(2**63), 2**63 - 1),
+        "seed": st.integers(0, 2**63 - 1),
+        "sampler.orders": st.lists(st.integers(-9, 9), max_size=3),
+    },
+)
+
+
+def put(whole: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        whole = whole[parent]
+    whole[last] = value
+
+
+@SIMPLE
+@given(changes=LAST)
+def test_a_filled_spec_reads_back_as_itself(good: str, registry: Registry, changes: dict[str, Any]) -> None:
+    whole = read_spec(good, registry=registry).filled()
+    for path, value in changes.items():
+        put(whole, path, value)
+    from cdkit.spec.fill import Plain
+
+    text = yaml.dump(whole, Dumper=Plain, sort_keys=False, allow_unicode=True)
+    spec = read_spec(text, registry=registry)
+    again = read_spec(spec.to_yaml(), registry=registry)
+    assert spec.filled() == again.filled() == whole
+    assert spec.digest() == again.digest()
+    assert spec.to_yaml() == again.to_yaml()
+
+
+def test_every_default_is_written_out(read: Read, good: str) -> None:
+    whole = read(good).filled()
+    assert whole["conditions"]["text"] == {
+        "use": "words", "dim": 16, "model": "small", "padding": "mask", "column": "text", "dropout": 0.1, "trainable": False
+    }  # fmt: skip
+    assert whole["injectors"][0] == {"use": "film", "heads": 2, "gate": None, "name": "film", "streams": ["text"], "sites": ["*"]}
+    assert whole["sampler"] == {"use": "ddim", "eta": 0.5, "orders": [1, 2], "steps": 20, "spacing": "trailing"}
+    assert whole["train"]["precision"] == "auto"
+    assert "autoencoder" not in whole
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("name: good", "name: other", True),
+        ("seed: 7", "seed: 8", True),
+        ("lr: 1e-4", "lr: 2e-4", True),
+        ("scale: 2.5", "scale: 5", True),
+        ("steps: 20", "steps: 30", True),
+        ("dim: 16", "dim: 16, dropout: 0.2", True),
+        ("dim: 16", "dim: 16, model: small", True),
+        ("schedule: cosine,", "schedule: cosine, weighting: min_snr, clip: 1,", True),
+        ("width: 64", "width: 32", False),
+        ("heads: 2", "heads: 4", False),
+        ("dim: 16", "dim: 8", False),
+        ("prediction: v", "prediction: sample", False),
+        ("schedule: cosine", "schedule: linear", False),
+        ("height: 8", "height: 16", False),
+        ("[cat, dog]", "[dog, cat]", False),
+        ("[text, label]", "[label, text]", False),
+        ("sites: [down.*, mid]", "sites: [down.*]", False),
+    ],
+)
+def test_the_digest_holds_what_weights_mean(read: Read, good: str, old: str, new: str, same: bool) -> None:
+    assert good.count(old) == 1
+    assert (read(good).digest() == read(good.replace(old, new)).digest()) is same
+
+
+def test_provenance_names_who_provides_each_part(read: Read, good: str) -> None:
+    spec = read(good)
+    assert spec.provenance["backbone.net"] == "in-memory"
+    assert set(spec.provenance) == {
+        "encoder.words", "encoder.label", "injector.film", "injector.add", "backbone.net", "guider.cfg", "sampler.ddim",
+        "dataset.digits", "metric.score",
+    }  # fmt: skip
