@@ -100,31 +100,45 @@ def told_each(candidates: Sequence[Example], language: str) -> dict[str, list[An
 
 
 def questions(dataset: Dataset, split: Literal["validation", "test"], pairs: int, candidates: int, seed: int) -> list[Question]:
-    """Up to `pairs` questions of one width. Rivals mean something else than the true caption, and than each other."""
-    examples = {example.id: example for example in dataset.split(split)}
-    kinds: dict[str, list[str]] = {}
-    for name, example in examples.items():
-        kinds.setdefault(meaning(example), []).append(name)
+    """Up to `pairs` questions of one width. Rivals are no two of one meaning, and none is true of the picture."""
+    kinds: dict[str, list[Example]] = {}
+    for example in dataset.split(split):
+        kinds.setdefault(meaning(example, dataset.classes), []).append(example)
+    everything = {example.id: example for kind in kinds.values() for example in kind}
     width = min(candidates, len(kinds))
     if width < 2:
-        raise DataError(f"all {len(examples)} pictures of split {split!r} mean the same; identification needs two meanings")
-    chosen = shuffled(list(examples), "pairs", seed)[:pairs]
-    return [_question(examples[name], turn % width, examples, kinds, width, seed) for turn, name in enumerate(chosen)]
+        raise DataError(f"all {len(everything)} pictures of split {split!r} mean the same; identification needs two meanings")
+    asked = [everything[name] for name in shuffled(list(everything), "pairs", seed)[:pairs]]
+    return [_question(example, turn % width, rivals(example, kinds, width - 1, seed)) for turn, example in enumerate(asked)]
 
 
-def _question(
-    example: Example, answer: int, examples: Mapping[str, Example], kinds: Mapping[str, Sequence[str]], width: int, seed: int
-) -> Question:
-    """The true caption stands at `answer`, its rivals round it in an order by hash, each a picture of its kind by hash."""
-    others = shuffled([kind for kind in kinds if kind != meaning(example)], seed, example.id, "rivals")[: width - 1]
-    rivals = [examples[min(kinds[kind], key=lambda name: number(seed, example.id, name))] for kind in others]
-    return Question(example, (*rivals[:answer], example, *rivals[answer:]), answer)
+def rivals(example: Example, kinds: Mapping[str, Sequence[Example]], n: int, seed: int) -> list[Example]:
+    """n pictures, each of another kind and in an order by hash, none of whose captions is true of the example."""
+    found: list[Example] = []
+    for kind in shuffled(list(kinds), seed, example.id, "rivals"):
+        other = min(kinds[kind], key=lambda candidate: number(seed, example.id, candidate.id))
+        if disagree(example, other):
+            found.append(other)
+        if len(found) == n:
+            return found
+    raise DataError(f"example {example.id} has {len(found)} rivals; expected {n}", hint="ask for fewer `candidates`")
 
 
-def meaning(example: Example) -> str:
-    """What must differ for two captions to be rivals: the class where there is one, else all that is said."""
-    label = example.values.get("label")
-    return f"label {label[0]}" if label else repr(sorted(example.values.get("text", ())))
+def _question(example: Example, answer: int, others: Sequence[Example]) -> Question:
+    return Question(example, (*others[:answer], example, *others[answer:]), answer)
+
+
+def meaning(example: Example, classes: Sequence[str]) -> str:
+    """What must differ for two captions to be rivals: the class where the set has classes, else all that is said."""
+    if classes:
+        return str(example.values.get("label"))
+    return repr(sorted(example.values.get("text", ())))
+
+
+def disagree(example: Example, other: Example) -> bool:
+    """No caption is true of both; without captions, no label."""
+    column = "text" if "text" in example.values else "label"
+    return not set(example.values.get(column, ())) & set(other.values.get(column, ()))
 
 
 def _share(losses: Tensor, answers: Tensor) -> Share:

@@ -105,8 +105,8 @@ def test_who_answers_by_the_place_is_at_chance(tmp_path: Path, stub: Any, place:
 def test_places_of_rivals_do_not_betray_the_answer() -> None:
     asked = questions(Clouds(1000), "test", 1000, 5, 0)
     for place in range(5):
-        kinds = [meaning(question.candidates[place]) for question in asked]
-        assert all(150 < kinds.count(f"label {name}") < 250 for name in CLASSES)
+        kinds = [question.candidates[place].values["label"][0] for question in asked]
+        assert all(150 < kinds.count(name) < 250 for name in CLASSES)
 
 
 def test_who_learned_the_wrong_words_finds_nothing(tmp_path: Path, stub: Any) -> None:
@@ -146,7 +146,7 @@ def test_more_draws_do_not_hurt(tmp_path: Path, stub: Any) -> None:
 
 def test_rivals_mean_something_else() -> None:
     for question in questions(Clouds(), "test", 50, 4, 0):
-        kinds = [meaning(candidate) for candidate in question.candidates]
+        kinds = [meaning(candidate, CLASSES) for candidate in question.candidates]
         assert len(set(kinds)) == 4
         assert question.candidates[question.answer] is question.example
 
@@ -163,6 +163,28 @@ def test_without_classes_the_captions_are_what_is_meant(tmp_path: Path, stub: An
 
     result = Identification(candidates=3)(stub(Captioned(), tmp_path, losses=listening))
     assert (result["candidates"], result["identified"]["share"], result["identified"]["n"]) == (3, 1.0, 40)
+
+
+def test_a_caption_that_is_true_of_both_is_no_rival(tmp_path: Path, stub: Any) -> None:
+    rows = [
+        Example(str(i), MEANS[CLASSES[i % 5]], {"text": (f"an {CLASSES[i % 5]}", *["an animal"] * (i < 3))}) for i in range(5)
+    ]
+
+    class Vague(Clouds):
+        classes = ()
+
+        def split(self, name: Literal["train", "validation", "test"]) -> Sequence[Example]:
+            del name
+            return rows
+
+    asked = questions(Vague(), "test", 5, 3, 0)
+    vague = {"0", "1", "2"}
+    for question in asked:
+        if question.example.id in vague:
+            assert vague & {candidate.id for candidate in question.candidates} == {question.example.id}
+    with pytest.raises(DataError, match="has 2 rivals; expected 3") as caught:
+        Identification(candidates=4)(stub(Vague(), tmp_path, losses=listening))
+    assert "fewer `candidates`" in caught.value.hint
 
 
 def test_one_meaning_is_no_question(tmp_path: Path, stub: Any) -> None:
