@@ -4,38 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeAlias
 from zlib import crc32
 
 import torch
 from torch import Tensor, nn
 
-from cdkit.parts import Backbone, ConditioningInjector, Mount, SampleShape, Signals, Site, Stream, Widths
-from cdkit.testing.mounting import Mounting, anywhere
+from cdkit.parts import Backbone, ConditioningInjector, Mount, SampleShape, Signals, Stream, Widths
+from cdkit.testing.mounting import Mounting, Slots
 from cdkit.testing.reference import Reference
 from cdkit.testing.streams import cast, random_stream
 
 InjectorFactory: TypeAlias = Callable[[tuple[str, ...], tuple[Widths, ...]], ConditioningInjector]
 BackboneFactory: TypeAlias = Callable[[Mount, SampleShape], Backbone]
+MountingFactory: TypeAlias = Callable[[Mapping[str, ConditioningInjector], int, tuple[str, ...]], Slots]
 EVERY_FORM = Widths(tokens=8, pooled=6, spatial=2)
 BATCH = 3
 TINY = SampleShape(3, 8, 8)
 
 
-def named(name: str, site: Site) -> bool:
-    return site.name == name
-
-
 @dataclass(frozen=True, slots=True)
 class InjectorCase:
-    """What is checked. `widths`: one for each stream that every injector reads; `sample` and `backbone`: where it is mounted."""
+    """What is checked. `widths`: one for each stream that every injector reads; `sample` and `backbone`: where it is mounted.
+
+    sites: patterns of site names to which it is confined; none: everywhere. mounting: what makes the slots.
+    """
 
     factories: Mapping[str, InjectorFactory]
     widths: tuple[Widths, ...] = (EVERY_FORM,)
     backbone: BackboneFactory = Reference
     sample: SampleShape = TINY
-    wants: Callable[[Site], bool] = anywhere
+    sites: tuple[str, ...] = ()
+    mounting: MountingFactory = Mounting
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,12 +54,12 @@ class InjectorCase:
 
     def at(self, name: str) -> InjectorCase:
         """The same case, confined to the site of this name."""
-        return replace(self, wants=partial(named, name))
+        return replace(self, sites=(name,))
 
     def mounted(self, *, opened: bool = True, dtype: torch.dtype = torch.float64, seed: int = 0) -> Mounted:
         """The network with its taps; `opened`: the taps' zero parameters drawn afresh, as the network's own always are."""
         injectors = {name: factory(self.names, self.widths) for name, factory in self.factories.items()}
-        mounting = Mounting(injectors, seed, wants=self.wants)
+        mounting = self.mounting(injectors, seed, self.sites)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = self.backbone(mounting, self.sample).to(dtype).eval()
@@ -72,7 +72,7 @@ class Mounted:
     """A network with its taps in place."""
 
     network: Backbone
-    mounting: Mounting
+    mounting: Slots
     dtype: torch.dtype
     sample: SampleShape
 

@@ -49,15 +49,26 @@ def check_learns(case: InjectorCase) -> None:
 
 
 def check_matters(case: InjectorCase) -> None:
-    """With its gates open, at each of its sites, other streams give another output: one stream at a time."""
-    first, second = case.streams(), case.streams(1)
+    """With its gates open, other streams give another output: each stream by itself, for every sample."""
+    _told_otherwise("matters", case, "anywhere")
+
+
+def check_everywhere(case: InjectorCase) -> None:
+    """The same at each of its sites, with nothing mounted at the others."""
     for site in case.mounted().filled:
-        mounted = case.at(site).mounted()
-        with torch.no_grad():
-            plain = mounted(first)
-            for i, name in enumerate(case.names):
-                other = [second[j] if i == j else stream for j, stream in enumerate(first)]
-                require_apart("matters", mounted(other), plain, MATTERS, f"told another {name} at {site}")
+        _told_otherwise("everywhere", case.at(site), f"at {site}")
+
+
+def _told_otherwise(check: str, case: InjectorCase, where: str) -> None:
+    first, second = case.streams(), case.streams(1)
+    mounted = case.mounted()
+    with torch.no_grad():
+        plain = mounted(first)
+        for i, name in enumerate(case.names):
+            found = mounted([second[j] if i == j else stream for j, stream in enumerate(first)])
+            for sample in range(len(plain)):
+                what = f"sample {sample}, told another {name} {where}"
+                require_apart(check, found[sample], plain[sample], MATTERS, what)
 
 
 def check_shapes(case: InjectorCase) -> None:

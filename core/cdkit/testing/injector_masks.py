@@ -24,10 +24,13 @@ def check_padding(case: InjectorCase) -> None:
 
 def check_poison(case: InjectorCase) -> None:
     """NaN, infinity or 1e30 in masked words reach neither the output nor a gradient."""
+    mounted = case.mounted()
+    expected = mounted(case.streams()).detach()
     for value in (float("nan"), float("inf"), 1e30):
-        _same("poison", case, lambda stream, value=value: poisoned(stream, value), f"{value} in masked words")
-        mounted = case.mounted()
-        mounted([poisoned(stream, value) for stream in case.streams()]).square().mean().backward()
+        mounted.network.zero_grad()
+        found = mounted([poisoned(stream, value) for stream in case.streams()])
+        require_close("poison", found, expected, ROUNDING, f"{value} in masked words")
+        found.square().mean().backward()
         for name, parameter in mounted.taps.items():
             finite = parameter.grad is None or bool(parameter.grad.isfinite().all())
             require("poison", finite, f"{value} in masked words: gradient of {name}", measured="not finite", allowed="finite")
@@ -101,7 +104,7 @@ def check_word_order(case: InjectorCase) -> None:
 
 def check_batch_order(case: InjectorCase) -> None:
     """Samples in another order give the same outputs in that order: no sample hears another's words."""
-    order = torch.tensor([2, 0, 1])
+    order = torch.tensor([1, 0, 2])  # no rotation: one that turns the batch would commute with it
     with torch.no_grad():
         mounted = case.mounted()
         streams = case.streams()

@@ -18,6 +18,7 @@ INJECTOR_CHECKS: Mapping[str, Callable[[InjectorCase], None]] = {
     "identity": life.check_identity,
     "learns": life.check_learns,
     "matters": life.check_matters,
+    "everywhere": life.check_everywhere,
     "shapes": life.check_shapes,
     "padding": masks.check_padding,
     "poison": masks.check_poison,
@@ -30,6 +31,7 @@ INJECTOR_CHECKS: Mapping[str, Callable[[InjectorCase], None]] = {
     "prepare": craft.check_prepare,
     "random state": craft.check_random_state,
     "dtypes": craft.check_dtypes,
+    "large": craft.check_large,
     "state dict": craft.check_state_dict,
     "gradients": craft.check_gradients,
 }

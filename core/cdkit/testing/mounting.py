@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
 from zlib import crc32
 
 import torch
@@ -11,9 +13,13 @@ from torch import Tensor, nn
 from cdkit.parts import ConditioningInjector, Joined, SequenceTap, Signals, Site, Tap
 
 
-def anywhere(site: Site) -> bool:
-    del site
-    return True
+class Slots(Protocol):
+    """A Mount that remembers its slots by site name: each with its `site` and its `taps`, by injector."""
+
+    @property
+    def slots(self) -> Mapping[str, Any]: ...
+
+    def __call__(self, site: Site) -> nn.Module: ...
 
 
 class Slot(nn.Module):
@@ -40,18 +46,19 @@ def joined(parts: list[Joined]) -> Joined:
 
 
 class Mounting:
-    """A Mount: each tap is drawn in a forked random state keyed by its site and injector. `wants`: at which sites."""
+    """A Mount: each tap is drawn in a forked random state keyed by site and injector. `sites`: patterns; none: all."""
 
-    def __init__(
-        self, injectors: Mapping[str, ConditioningInjector], seed: int = 0, *, wants: Callable[[Site], bool] = anywhere
-    ) -> None:
-        self.injectors, self.seed, self.wants = injectors, seed, wants
+    def __init__(self, injectors: Mapping[str, ConditioningInjector], seed: int = 0, sites: tuple[str, ...] = ()) -> None:
+        self.injectors, self.seed, self.sites = injectors, seed, sites
         self.slots: dict[str, Slot] = {}
 
     def __call__(self, site: Site) -> nn.Module:
-        made = {name: self._tap(name, injector, site) for name, injector in self.injectors.items() if self.wants(site)}
+        made = {name: self._tap(name, injector, site) for name, injector in self.injectors.items() if self._wants(site)}
         self.slots[site.name] = Slot(site, {name: tap for name, tap in made.items() if tap is not None})
         return self.slots[site.name]
+
+    def _wants(self, site: Site) -> bool:
+        return not self.sites or any(fnmatchcase(site.name, pattern) for pattern in self.sites)
 
     def _tap(self, name: str, injector: ConditioningInjector, site: Site) -> Tap | SequenceTap | None:
         with torch.random.fork_rng(devices=[]):

@@ -1,0 +1,77 @@
+"""The grid: every backbone and every injector that is installed, at the smallest sizes that keep their sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+from cdkit.build.mount import Mounted, Mounting
+from cdkit.parts import ConditioningInjector, SampleShape
+from cdkit.registry import Registry
+from cdkit.testing import InjectorCase
+
+INSTALLED = Registry.installed()
+SAMPLE = SampleShape(2, 8, 8)
+BACKBONES: dict[str, dict[str, Any]] = {
+    "unet": {"width": 16, "mult": (1, 2), "blocks": 1, "attention": (1,), "heads": 2},
+    "unet_classic": {"width": 16, "mult": (1, 2), "heads": 2, "head_dim": 4},
+    "dit": {"width": 16, "depth": 2, "heads": 2},
+}
+INJECTORS: dict[str, dict[str, Any]] = {
+    "cross_attention": {"heads": 2},
+    "film": {},
+    "adaln_zero": {},
+    "add": {},
+    "concat": {},
+    "in_context": {},
+    "text_query": {"heads": 2},
+}
+
+
+def mounting(injectors: Mapping[str, ConditioningInjector], seed: int, sites: tuple[str, ...]) -> Mounting:
+    """The builder's own slots."""
+    return Mounting({name: Mounted(injector, sites) for name, injector in injectors.items()}, seed)
+
+
+def case_of(backbone: str, *injectors: str) -> InjectorCase:
+    """These injectors, together, on this backbone."""
+    return InjectorCase(
+        {name: partial(INSTALLED.get("injector", name), **INJECTORS[name]) for name in injectors},
+        backbone=partial(INSTALLED.get("backbone", backbone), **BACKBONES[backbone]),
+        sample=SAMPLE,
+        mounting=mounting,
+    )
+
+
+@pytest.fixture(params=BACKBONES)
+def backbone(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=[*INJECTORS, "all"])
+def arm(request: pytest.FixtureRequest) -> str:
+    """One injector, or all at once."""
+    return request.param
+
+
+@pytest.fixture
+def case(backbone: str, arm: str) -> InjectorCase:
+    return case_of(backbone, *(INJECTORS if arm == "all" else [arm]))
+
+
+@pytest.fixture
+def installed() -> Registry:
+    return INSTALLED
+
+
+@pytest.fixture
+def spread() -> dict[str, set[str]]:
+    """The backbones and injectors that the grid spans."""
+    return {"backbone": set(BACKBONES), "injector": set(INJECTORS)}
+
+
+@pytest.fixture
+def film_case(backbone: str) -> InjectorCase:
+    return case_of(backbone, "film")

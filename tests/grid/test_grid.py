@@ -1,0 +1,30 @@
+"""Every backbone x every injector, alone and all at once, mounted as the builder mounts them."""
+
+from __future__ import annotations
+
+import pytest
+from cdkit.registry import Registry
+from cdkit.testing import INJECTOR_CHECKS, InjectorCase
+
+# What an injector is by itself, whatever carries it, is checked on the kit's reference network (tests/plugins/injectors).
+# `large` is no promise of a whole network: scales that multiply from block to block may overflow it.
+ALONE = {"refusal", "everywhere", "gradients", "mask types", "word order", "random state", "large", "state dict"}
+NO_IDENTITY = {
+    "in_context": "a softmax shares its weight among all keys",
+    "all": "in_context is among them",
+}
+
+
+def test_the_grid_spans_all_that_is_installed(installed: Registry, spread: dict[str, set[str]]) -> None:
+    for kind, names in spread.items():
+        ours = {name for name in installed.names(kind) if installed.provider(kind, name).startswith("cdkit==")}
+        assert ours == names
+
+
+@pytest.mark.parametrize("check", [name for name in INJECTOR_CHECKS if name not in ALONE])
+def test_grid(case: InjectorCase, arm: str, check: str) -> None:
+    if check == "identity" and arm in NO_IDENTITY:
+        with pytest.raises(AssertionError, match=r"^identity: "):
+            INJECTOR_CHECKS[check](case)
+        return
+    INJECTOR_CHECKS[check](case)

@@ -1,0 +1,58 @@
+"""Our injectors pass the kit that third parties are given; what is excepted says why."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+from cdkit.parts import Widths
+from cdkit.testing import INJECTOR_CHECKS, InjectorCase, check_injector
+from cdkit_injectors.adaln_zero import AdaLNZero
+from cdkit_injectors.add import Add
+from cdkit_injectors.concat import Concat
+from cdkit_injectors.cross_attention import CrossAttention
+from cdkit_injectors.film import Film
+from cdkit_injectors.in_context import InContext
+from cdkit_injectors.text_query import TextQuery
+
+ATTENDS = "Stable Diffusion was trained to attend to padding"
+KIT: list[tuple[Any, dict[str, str]]] = [
+    (partial(CrossAttention, heads=2), {}),
+    (partial(CrossAttention, head_dim=4, width=8), {}),
+    (partial(CrossAttention, padding="attend"), dict.fromkeys(("padding", "poison", "silence", "masking"), ATTENDS)),
+    (Film, {}),
+    (AdaLNZero, {}),
+    (partial(AdaLNZero, published=True), {"identity": "the paper's gates start at zero"}),
+    (Add, {}),
+    (partial(Add, hidden=12), {}),
+    (Concat, {}),
+    (InContext, {"identity": "a softmax shares its weight among all keys"}),
+    (partial(TextQuery, heads=2), {}),
+]
+
+
+@pytest.mark.parametrize(("factory", "exceptions"), KIT, ids=repr)
+def test_conformance(factory: Any, exceptions: dict[str, str]) -> None:
+    check_injector(factory, exceptions=exceptions)
+
+
+def test_concat_without_a_map_projects_the_pooled_vector() -> None:
+    check_injector(Concat, widths=(Widths(tokens=4, pooled=6),))
+
+
+def test_an_exception_that_is_not_needed_is_an_error() -> None:
+    with pytest.raises(AssertionError, match=r"^padding: declared an exception \(why not\), but it holds; drop the exception"):
+        check_injector(Film, exceptions={"padding": "why not"})
+
+
+def test_an_exception_to_no_check_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no check is called 'paddin'; the checks are refusal, place"):
+        check_injector(Film, exceptions={"paddin": "a slip"})
+
+
+def test_a_failure_says_what_was_measured_and_what_is_allowed() -> None:
+    with pytest.raises(
+        AssertionError, match=r"^padding: padded to 77 words: measured a relative difference of .*, allowed at most"
+    ):
+        INJECTOR_CHECKS["padding"](InjectorCase({"sd": partial(CrossAttention, padding="attend")}))
