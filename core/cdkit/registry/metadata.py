@@ -40,7 +40,7 @@ def judged(entry: Entry, allowed: frozenset[str] | None) -> Record:
     if reason := _fault(entry):
         return Record(entry, "refused", error=reason)
     if allowed is not None and entry.dist not in allowed | {OWN}:
-        return Record(entry, "shut out", error=f"{VARIABLE} admits {', '.join(sorted(allowed)) or 'no plugin'} alone")
+        return Record(entry, "shut out", error=f"{VARIABLE} admits {', '.join(sorted(allowed)) or 'no plugin'}")
     return Record(entry, "installed")
 
 

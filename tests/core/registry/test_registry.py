@@ -1,5 +1,7 @@
 """Names come from metadata; a plugin is imported when it is named, alone, and whatever it does stays its own affair."""
 
+# ruff: noqa: E501  a table reads better whole
+
 from __future__ import annotations
 
 import random

@@ -1,4 +1,5 @@
 """Every way of writing a spec wrongly: refused at its line and column, in words that say how to mend it."""
+# ruff: noqa: E501  a table reads better whole
 
 from __future__ import annotations
 

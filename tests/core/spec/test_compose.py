@@ -1,5 +1,7 @@
 """The YAML reader: 1.2 scalars, places, limits, and everything that it refuses."""
 
+# ruff: noqa: E501  a table reads better whole
+
 from __future__ import annotations
 
 import math

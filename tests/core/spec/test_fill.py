@@ -1,5 +1,7 @@
 """A filled spec reads back as itself, whatever was written; the digest holds what decides the weights' meaning, no more."""
 
+# ruff: noqa: E501  a table reads better whole
+
 from __future__ import annotations
 
 from collections.abc import Callable
