@@ -96,7 +96,9 @@ def _taught(
 ) -> Evaluator:
     say(f"evaluator: learning {len(dataset.split('train'))} real pictures of {len(dataset.classes)} classes on {device}")
     start = time.perf_counter()
-    network = learn(dataset, lesson, device=device, say=say)
+    # whoever asks may stand in inference mode or under autocast, whose cache of weights would never see them learn
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        network = learn(dataset, lesson, device=device, say=say)
     evaluator = Evaluator(network, dataset.classes, _accuracy(network, dataset))
     say(f"evaluator: {evaluator.accuracy.value:.2%} of {evaluator.accuracy.n} real held-out pictures recognised")
     facts = {"lesson": lesson.report(), "accuracy": evaluator.accuracy.report(), "classes": list(dataset.classes)}

@@ -91,6 +91,13 @@ def test_the_seed_of_a_lesson_decides_the_weights_and_nothing_else_does() -> Non
     assert not torch.equal(one["head.weight"], other["head.weight"])
 
 
+def test_learns_alike_wherever_it_is_asked(tmp_path: Path, stub: Any) -> None:
+    plain = evaluator_of(stub(Watched(size=70), tmp_path / "plain"), epochs=1)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        inside = evaluator_of(stub(Watched(size=70), tmp_path / "inside"), epochs=1)
+    assert all(torch.equal(a, b) for a, b in zip(plain.network.parameters(), inside.network.parameters(), strict=True))
+
+
 def test_comes_out_of_the_cache_the_same(evaluator: Evaluator, digits: Digits, cache: Path, stub: Any, epochs: int) -> None:
     examinee = stub(digits, cache)
     again = evaluator_of(examinee, epochs=epochs)
