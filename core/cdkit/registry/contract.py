@@ -31,7 +31,7 @@ def keep_contract(kind: str, part: Any) -> None:
 
 
 def _keep_class(kind: str, part: type[Any]) -> None:
-    from cdkit import parts
+    import cdkit.parts as parts
 
     names = BASES.get(kind, ())
     if names and not issubclass(part, tuple(getattr(parts, name) for name in names)):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pluggy
 
-from cdkit import hooks
+import cdkit.hooks as hooks
 from cdkit.hooks import GROUP, KINDS
 from cdkit.registry.contract import API, keep_contract
 from cdkit.registry.frames import last_frame
