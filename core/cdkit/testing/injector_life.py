@@ -73,7 +73,7 @@ def _told_otherwise(check: str, case: InjectorCase, where: str) -> None:
 
 def check_shapes(case: InjectorCase) -> None:
     """A tap returns h's shape and dtype; a sequence tap appends tokens of h's width with a bool mask or none."""
-    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, torch.bfloat16):
         mounted = case.mounted(dtype=dtype)
         signals = mounted.prepare(case.streams())
         for site in mounted.filled:
