@@ -1,0 +1,62 @@
+"""cdkit train: train a spec, or go on with a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("train")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder; runs/NAME by default.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. train.steps=100.")
+@click.option("--init-from", metavar="RUN", help="Start a new run from the weights of this one.")
+@click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
+@click.option("--deterministic", is_flag=True, help="Bitwise repeatable on the same machine, at some cost in speed.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop, saved, after about so long.")
+@click.option("--override", is_flag=True, help="Go on with a run although its spec has changed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def command(
+    spec: Path,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    init_from: str | None,
+    device: str | None,
+    deterministic: bool,
+    minutes: float | None,
+    override: bool,
+    as_json: bool,
+) -> None:
+    """Train SPEC. The same command again goes on where a run stopped; Ctrl-C saves first.
+
+    The run's folder holds the filled spec, checkpoints, metrics.jsonl, TensorBoard's files and sample grids.
+    """
+    from cdkit.spec import read_spec
+
+    read = read_spec(spec, overrides=overrides)
+    from cdkit.build import assemble
+    from cdkit.build.liveness import prove
+
+    prove(assemble(read, device="meta"))
+    from cdkit.engine.device import be_deterministic
+    from cdkit.engine.load import find_run
+    from cdkit.engine.train import train
+
+    if deterministic:
+        be_deterministic()
+    start = find_run(init_from) if init_from else None
+    say = _quiet if as_json else click.echo
+    run = train(
+        read, out or Path("runs") / read.name, device=device, init_from=start, minutes=minutes, override=override, say=say
+    )
+    latest = run.latest()
+    if as_json:
+        click.echo(json.dumps({"run": str(run.path), "step": latest.step if latest else 0}))
+    else:
+        click.echo(f"{run.path}: saved at step {latest.step if latest else 0}; cdkit sample {run.path} --prompt …")
+
+
+def _quiet(line: str) -> None:
+    del line

@@ -1,0 +1,96 @@
+"""Batches: which pictures a step sees, in which variation and under which caption; each a function of (seed, step) alone.
+
+So workers, prefetching and resuming cannot change them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as Steps
+
+from cdkit.diffusion.random import derive, generator, keys, uniform
+from cdkit.errors import DataError
+from cdkit.parts import Dataset, Example
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step learns from."""
+
+    step: int
+    ids: list[str]
+    images: Tensor  # (B, C, H, W) in [-1, 1]
+    raw: dict[str, list[Any]]  # by column
+
+
+class Batches(Steps[Batch]):
+    """Batch number `step`, for any step: positions in an endless row of shuffled epochs."""
+
+    def __init__(self, dataset: Dataset, columns: Sequence[str], *, batch: int, seed: int) -> None:
+        self.dataset = dataset
+        self.examples = dataset.split("train")
+        self.columns = tuple(columns)
+        self.batch = batch
+        self.seed = seed
+        self._order: tuple[int, list[int]] = (-1, [])
+        if not len(self.examples):
+            raise DataError("the training split holds no picture; expected at least one")
+        self._check_columns()
+
+    def __getitem__(self, step: int) -> Batch:
+        places = range(step * self.batch, (step + 1) * self.batch)
+        chosen = [self._varied(self.examples[self._at(place)], step) for place in places]
+        raw = {column: self._told(column, chosen, step) for column in self.columns}
+        return Batch(step, [example.id for example in chosen], torch.stack([example.image for example in chosen]), raw)
+
+    def _at(self, place: int) -> int:
+        epoch, position = divmod(place, len(self.examples))
+        if self._order[0] != epoch:
+            self._order = epoch, torch.randperm(len(self.examples), generator=generator(self.seed, "epoch", epoch)).tolist()
+        return self._order[1][position]
+
+    def _varied(self, example: Example, step: int) -> Example:
+        return self.dataset.augment(example, generator(self.seed, example.id, step, "augment"))
+
+    def _told(self, column: str, examples: Sequence[Example], step: int) -> list[Any]:
+        """One of the values that are equally true of each picture."""
+        draws = uniform(keys(self.seed, [example.id for example in examples], step, f"value:{column}"), (1,)).flatten().tolist()
+        return [
+            values[int(u * len(values))]
+            for example, u in zip(examples, draws, strict=True)
+            for values in [example.values[column]]
+        ]
+
+    def _check_columns(self) -> None:
+        for column in self.columns:
+            if column not in self.dataset.columns:
+                known = ", ".join(self.dataset.columns)
+                raise DataError(f"the data set has no column {column!r}, which a condition reads; it has {known}")
+
+
+def loader(batches: Batches, *, start: int, stop: int, workers: int) -> Iterator[Batch]:
+    """Batches `start` to `stop`, made ahead of time by worker processes where there are any."""
+    return iter(
+        DataLoader(
+            batches,
+            sampler=range(start, stop),
+            batch_size=None,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            prefetch_factor=4 if workers else None,
+            persistent_workers=False,
+            multiprocessing_context="fork" if workers else None,
+            # torch seeds its workers from the global state; ours draws nothing from it, and must not move it.
+            generator=torch.Generator().manual_seed(derive(batches.seed, "loader")),
+        )
+    )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

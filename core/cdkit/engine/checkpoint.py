@@ -1,0 +1,205 @@
+"""Checkpoints: written whole or not at all, verified before a single tensor is used, no pickle anywhere.
+
+The protocol: a temporary folder; each file written, then fsynced; manifest.json, which holds the size and sha256 of all the
+others, last; one rename; fsync of the parent. The latest checkpoint is the highest step whose manifest verifies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cdkit.errors import CheckpointError
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+STATE = "state.json"
+TEMPORARY = ".tmp-"
+TRASH = ".trash-"
+
+Tensors = Mapping[str, Mapping[str, Tensor]]  # by file (backbone, ema …), then by key
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A committed checkpoint whose files are what its manifest says."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def step(self) -> int:
+        return int(self.manifest["step"])
+
+    def state(self) -> dict[str, Any]:
+        """Everything that is no tensor: counters, the ledger."""
+        return json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one file, on the CPU. CheckpointError if the checkpoint has no such file."""
+        from safetensors.torch import load_file
+
+        file = f"{name}.safetensors"
+        if file not in self.manifest["files"]:
+            raise CheckpointError(f"{self.folder}: has no {file}; it has {', '.join(self.manifest['files'])}")
+        return load_file(self.folder / file)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files of tensors that it has."""
+        return tuple(file.removesuffix(".safetensors") for file in self.manifest["files"] if file.endswith(".safetensors"))
+
+
+def folder_of(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def write_checkpoint(folder: Path, step: int, tensors: Tensors, state: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
+    """Commit one checkpoint as folder/step-NNNNNN. A step that is there already is replaced; the old one is never lost first.
+
+    facts: what the manifest tells besides (spec digest, versions). Raises OSError, with nothing changed, if it cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{TEMPORARY}{step}-{uuid.uuid4().hex}"
+    temporary.mkdir(mode=0o700)
+    try:
+        files = {path.name: _described(path) for path in _written(temporary, tensors, state)}
+        manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
+        _write(temporary / MANIFEST, _json(manifest))
+        fsync_folder(temporary)
+        target = folder / folder_of(step)
+        if target.exists():
+            os.replace(target, folder / f"{TRASH}{step}-{uuid.uuid4().hex}")
+        os.replace(temporary, target)
+        fsync_folder(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    empty_trash(folder)
+    return target
+
+
+def _written(folder: Path, tensors: Tensors, state: Mapping[str, Any]) -> Iterator[Path]:
+    from safetensors.torch import save
+
+    for name, values in tensors.items():
+        _write(folder / f"{name}.safetensors", save({key: value.contiguous() for key, value in values.items()}))
+        yield folder / f"{name}.safetensors"
+    _write(folder / STATE, _json(state))
+    yield folder / STATE
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the folder's own entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _described(path: Path) -> dict[str, Any]:
+    return {"size": path.stat().st_size, "sha256": sha256(path)}
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verified(folder: Path) -> Checkpoint:
+    """The checkpoint in a folder, every file checked against the manifest. CheckpointError names what is wrong."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder / MANIFEST}: missing; a checkpoint without it was never finished") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / MANIFEST}: cannot be read: {error}") from error
+    _check_schema(folder, manifest)
+    for name, described in manifest["files"].items():
+        _check_file(folder, name, described)
+    return Checkpoint(folder, manifest)
+
+
+def _check_schema(folder: Path, manifest: Any) -> None:
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict) or "step" not in manifest:
+        raise CheckpointError(f"{folder / MANIFEST}: is no manifest of a checkpoint")
+    if manifest.get("schema") != SCHEMA:
+        raise CheckpointError(
+            f"{folder / MANIFEST}: written with schema {manifest.get('schema')}; this cdkit reads schema {SCHEMA}",
+            hint="update cdkit",
+        )
+
+
+def _check_file(folder: Path, name: str, described: Mapping[str, Any]) -> None:
+    path = folder / name
+    if Path(name).name != name or path.is_symlink():
+        raise CheckpointError(f"{folder / MANIFEST}: names {name!r}, which is not a plain file beside it")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing, though the manifest lists it")
+    if path.stat().st_size != described.get("size"):
+        raise CheckpointError(f"{path}: is {path.stat().st_size} bytes; the manifest says {described.get('size')}")
+    if sha256(path) != described.get("sha256"):
+        raise CheckpointError(f"{path}: its sha256 is not the manifest's; the file is damaged")
+
+
+def committed(folder: Path) -> list[Path]:
+    """The folders of committed checkpoints, oldest step first, verified or not."""
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The highest step that verifies; None if there is no checkpoint. CheckpointError if there are some and none verifies."""
+    found = committed(folder)
+    failures: list[CheckpointError] = []
+    for path in reversed(found):
+        try:
+            return verified(path)
+        except CheckpointError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return None
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints: by rename first, so that none is ever half deleted."""
+    for path in committed(folder)[:-keep]:
+        os.replace(path, folder / f"{TRASH}{path.name}-{uuid.uuid4().hex}")
+    empty_trash(folder)
+
+
+def empty_trash(folder: Path) -> None:
+    for path in folder.glob(f"{TRASH}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def clear_unfinished(folder: Path) -> list[Path]:
+    """Remove what a killed save left behind, and say what it was."""
+    left = sorted(folder.glob(f"{TEMPORARY}*"))
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+    empty_trash(folder)
+    return left

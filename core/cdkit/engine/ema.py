@@ -1,0 +1,53 @@
+"""The exponential moving average of weights, in float32 whatever the weights are in: a bfloat16 average never moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """e <- d e + (1 - d) p after every update, with d = min(decay, (1 + n) / (10 + n)) at update n.
+
+    So that the start is forgotten quickly. Only parameters that are trained are averaged.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+        self._own = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.values = [parameter.detach().float().clone() for parameter in self._own]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights as they are now."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(self.values, [parameter.float() for parameter in self._own], 1 - decay)
+        self.updates += 1
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(zip(self.names, self.values, strict=True))
+
+    def load(self, tensors: Mapping[str, Tensor], updates: int) -> None:
+        self.updates = updates
+        for name, value in zip(self.names, self.values, strict=True):
+            value.copy_(tensors[name])
+
+    def swap(self) -> None:
+        """Exchange the weights and their average; twice is nothing."""
+        with torch.no_grad():
+            for parameter, value in zip(self._own, self.values, strict=True):
+                held = parameter.detach().clone()
+                parameter.copy_(value)
+                value.copy_(held)
+
+    def __enter__(self) -> Ema:
+        self.swap()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.swap()

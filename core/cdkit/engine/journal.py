@@ -1,0 +1,37 @@
+"""The journal of a training: metrics.jsonl, one line a logged step, and the same in TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+METRICS = "metrics.jsonl"
+
+
+class Journal:
+    """Opened at a step, it forgets what an interrupted run wrote beyond it, so that no step is told twice."""
+
+    def __init__(self, folder: Path, start: int) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self.path = folder / METRICS
+        kept = [line for line in self._lines() if json.loads(line)["step"] <= start]
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self._board: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+
+    def _lines(self) -> list[str]:
+        if not self.path.is_file():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if line.endswith("}")]  # a killed process may leave half a line
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._board.close()

@@ -1,0 +1,45 @@
+"""load: a run folder, a model that ships in a package, or a spec -> a model that is ready to draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cdkit.build import assemble
+from cdkit.engine.device import pick_device
+from cdkit.engine.run import SPEC, Run
+from cdkit.engine.weights import load_weights
+from cdkit.errors import CheckpointError
+from cdkit.model import Model
+from cdkit.registry import Registry
+from cdkit.spec import read_spec
+
+
+def load(source: str | Path, *, device: str | None = None, averaged: bool = True) -> Model:
+    """The model of a run (its folder, or the name of one that ships in a package), or a fresh one from a spec.
+
+    averaged: with the moving average of the weights, where the run has one. CheckpointError where a run has no checkpoint.
+    """
+    path = Path(source)
+    if path.suffix in {".yaml", ".yml"}:
+        return assemble(read_spec(path)).to(pick_device(device)).eval()
+    run = find_run(source)
+    checkpoint = run.latest()
+    if checkpoint is None:
+        raise CheckpointError(f"{run.path}: has no checkpoint yet", hint=f"cdkit train … --out {run.path}")
+    model = assemble(run.spec())
+    load_weights(model, checkpoint, averaged=averaged)
+    return model.to(pick_device(device)).eval()
+
+
+def find_run(source: str | Path, *, registry: Registry | None = None) -> Run:
+    """The run in a folder, or the one that ships under this name. CheckpointError names those that there are."""
+    if (Path(source) / SPEC).is_file():
+        return Run.open(Path(source))
+    known = registry or Registry.installed()
+    names = known.names("run")
+    if str(source) in names:
+        return Run.open(known.get("run", str(source)))
+    raise CheckpointError(
+        f"{source}: is neither a run folder nor a model that ships in a package; those are {', '.join(names) or 'none'}",
+        hint="`cdkit train SPEC` leaves a run folder",
+    )

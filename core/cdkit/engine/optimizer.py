@@ -1,0 +1,56 @@
+"""AdamW over what is trained, its learning rate as a function of the step, and its state as named tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from cdkit.spec import TrainSection
+
+
+def make_optimizer(module: nn.Module, options: TrainSection) -> torch.optim.AdamW:
+    """One group, in the order of named_parameters; fused on a GPU."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    fused = all(parameter.is_cuda for parameter in trained)
+    return torch.optim.AdamW(
+        trained,
+        lr=options.lr,
+        betas=options.betas,
+        weight_decay=options.weight_decay,
+        fused=fused,
+        foreach=False if not fused else None,
+    )
+
+
+def learning_rate(options: TrainSection, step: int) -> float:
+    """Of update number `step` (from 0): a linear warm-up, then constant, or half a cosine down to a hundredth."""
+    if step < options.warmup:
+        return options.lr * (step + 1) / options.warmup
+    if options.decay == "constant":
+        return options.lr
+    done = (step - options.warmup) / max(options.steps - options.warmup, 1)
+    return options.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = value
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
+    """The state as `parameter|moment` -> tensor."""
+    state = optimizer.state_dict()["state"]
+    return {f"{names[index]}|{key}": value for index, moments in state.items() for key, value in moments.items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    index = {name: place for place, name in enumerate(names)}
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        name, _, moment = key.partition("|")
+        state.setdefault(index[name], {})[moment] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,65 @@
+"""Progress of a training: a bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+class Report(Protocol):
+    """Told after a step: its number, and the last known loss (not every step reads it)."""
+
+    def __call__(self, step: int, loss: float) -> None: ...
+
+
+@contextmanager
+def progress(total: int, start: int) -> Generator[Report]:
+    """A report for steps `start` to `total`, drawn on stderr."""
+    if sys.stderr.isatty():
+        with _bar(total, start) as report:
+            yield report
+    else:
+        yield _Lines(total, start)
+
+
+class _Lines:
+    def __init__(self, total: int, start: int) -> None:
+        self.total, self.start = total, start
+        self.began = self.said = time.monotonic()
+
+    def __call__(self, step: int, loss: float) -> None:
+        now = time.monotonic()
+        if now - self.said < EVERY and step != self.total:
+            return
+        self.said = now
+        rate = max(step - self.start, 1) / max(now - self.began, 1e-9)
+        eta = _clock((self.total - step) / rate)
+        print(f"step {step}/{self.total}  loss {loss:.4f}  {rate:.1f} it/s  ETA {eta}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bar(total: int, start: int) -> Generator[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: tuple[Any, ...] = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    began = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=total, completed=start)
+
+        def report(step: int, loss: float) -> None:
+            rate = max(step - start, 1) / max(time.monotonic() - began, 1e-9)
+            bar.update(task, completed=step, description=f"loss {loss:.4f}  {rate:.1f} it/s")
+
+        yield report
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

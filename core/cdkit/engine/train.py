@@ -1,0 +1,276 @@
+"""train: the loop. Each step is a function of the weights and (seed, step) alone, so a resumed run is the same run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cdkit import __version__
+from cdkit.build import assemble
+from cdkit.conditions import Ledger
+from cdkit.diffusion.random import keys, normal, uniform
+from cdkit.engine.batches import Batch, Batches, loader
+from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, prune, write_checkpoint
+from cdkit.engine.device import mixed_precision, pick_device
+from cdkit.engine.ema import Ema
+from cdkit.engine.journal import Journal
+from cdkit.engine.optimizer import (
+    learning_rate,
+    load_optimizer,
+    make_optimizer,
+    optimizer_tensors,
+    set_learning_rate,
+)
+from cdkit.engine.pictures import draw_grid
+from cdkit.engine.progress import progress
+from cdkit.engine.run import Run, versions
+from cdkit.engine.stop import Stop, Stopped, stoppable
+from cdkit.engine.weights import load_exactly, load_matching, weights_of
+from cdkit.errors import NumericsError
+from cdkit.parts import Dataset
+from cdkit.spec import Spec
+
+Say = Callable[[str], None]
+
+
+def train(
+    spec: Spec,
+    out: Path,
+    *,
+    device: str | None = None,
+    init_from: Run | None = None,
+    minutes: float | None = None,
+    override: bool = False,
+    say: Say = print,
+) -> Run:
+    """Train a spec into the run folder `out`, or go on where it stopped. Returns the run.
+
+    init_from: start a new run from this one's weights. minutes: stop, saved, after about so long. override: go on although
+    the spec has changed. Raises Stopped after a signal, NumericsError before an update that would spoil the weights.
+    """
+    if override and (out / "spec.yaml").is_file():
+        Run(out).rewrite(spec)
+    run = Run.create(out, spec)
+    with run.lock(), stoppable() as stop:
+        trainer = Trainer(spec, run, pick_device(device), say)
+        trainer.begin(init_from)
+        trainer.go(stop, minutes)
+    return run
+
+
+class Trainer:
+    """Everything that a training has in hand. `step` counts the updates that were made."""
+
+    def __init__(self, spec: Spec, run: Run, device: torch.device, say: Say) -> None:
+        from cdkit.engine.evaluate import make_dataset
+
+        self.spec, self.run, self.device, self.say = spec, run, device, say
+        self.options = spec.train
+        dataset = make_dataset(spec)
+        self.model = assemble(spec)
+        self.batches = self._batches(dataset)
+        self._fit_encoders()
+        self.model.to(device).train()
+        self.optimizer = make_optimizer(self.model, self.options)
+        self.ema = None if self.options.ema is None else Ema(self.model, self.options.ema)
+        self.names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+        self.step = 0
+        self.loss = float("nan")
+        self.accelerator = accelerator(self.options, device)
+        self.forward: Any = self._compiled() if self.options.compile else self.model
+
+    def _batches(self, dataset: Dataset) -> Batches:
+        return Batches(dataset, self.model.columns, batch=self.options.batch, seed=self.options.seed)
+
+    def _fit_encoders(self) -> None:
+        """Vocabularies come from the training split's own words, before any weight is trained."""
+        for name in self.model.told:
+            reader = self.model.readers[name]
+            values = (value for example in self.batches.examples for value in example.values[reader.column])
+            reader.encoder.fit(values)  # pyright: ignore[reportCallIssue]
+
+    def _compiled(self) -> Any:
+        self.model.backbone.compile(dynamic=False)
+        return self.model
+
+    # ----------------------------------------------------------------- beginning
+
+    def begin(self, init_from: Run | None) -> None:
+        """Resume from the latest checkpoint, or start: from another run's weights, or as drawn."""
+        for path in clear_unfinished(self.run.checkpoints):
+            self.say(f"removed {path.name}, left by a save that was not finished")
+        checkpoint = self.run.latest()
+        if checkpoint is not None:
+            self._restore(checkpoint)
+            self.say(f"{self.run.path}: going on at step {self.step} of {self.options.steps}")
+        elif init_from is not None:
+            self._inherit(init_from)
+        else:
+            self.say(f"{self.run.path}: training {self.spec.name} for {self.options.steps} steps on {self.device}")
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        for name in ("backbone", "encoders"):
+            load_exactly(getattr(self.model, name), checkpoint.tensors(name), str(checkpoint.folder / name))
+        load_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
+        state = checkpoint.state()
+        if self.ema is not None:
+            self.ema.load(checkpoint.tensors("ema"), state["ema_updates"])
+        self.model.ledger = Ledger.from_json(state["ledger"])
+        self.step = checkpoint.step
+
+    def _inherit(self, other: Run) -> None:
+        checkpoint = other.latest()
+        assert checkpoint is not None, "the command checks that there is one"
+        counts = load_matching(self.model, checkpoint)
+        if self.ema is not None:
+            self.ema = Ema(self.model, self.ema.decay)
+        self.say(
+            f"{self.run.path}: starts from {other.path} at step {checkpoint.step}: {counts['taken']} tensors taken, "
+            f"{counts['new']} new, {counts['unused']} unused"
+        )
+
+    # ----------------------------------------------------------------- going
+
+    def go(self, stop: Stop, minutes: float | None) -> None:
+        """Every step that is left; saved at the end, at a signal, and as often as the spec says."""
+        until = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
+        journal = Journal(self.run.path, self.step)
+        try:
+            with progress(self.options.steps, self.step) as report:
+                for group in self._groups():
+                    self._update(group, journal)
+                    report(self.step, self.loss)
+                    self._keep()
+                    if stop.asked or time.monotonic() > until:
+                        break
+            self._save_once()
+        finally:
+            journal.close()
+        if stop.asked:
+            raise Stopped(stop.asked, self.step, str(self.run.path))
+
+    def _groups(self) -> Iterator[list[Batch]]:
+        """The batches of each update that is left: as many as are accumulated."""
+        share = self.options.accumulate
+        stream = loader(
+            self.batches,
+            start=self.step * share,
+            stop=self.options.steps * share,
+            workers=self.options.workers,
+        )
+        for _ in range(self.step, self.options.steps):
+            yield [next(stream) for _ in range(share)]
+
+    def _update(self, group: list[Batch], journal: Journal) -> None:
+        began = time.monotonic()
+        set_learning_rate(self.optimizer, learning_rate(self.options, self.step))
+        losses = [self._backward(batch, len(group)) for batch in group]
+        norm = torch.nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], self.options.clip)
+        self._check(norm, losses)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        if self.ema is not None:
+            self.ema.update()
+        if self.step % self.options.log_every == 0 or self.step == self.options.steps:
+            self.loss = float(torch.stack(losses).mean())
+            rate = learning_rate(self.options, self.step - 1)
+            journal.write(
+                self.step, {"loss": self.loss, "lr": rate, "grad_norm": float(norm), "seconds": time.monotonic() - began}
+            )
+
+    def _check(self, norm: Tensor, losses: list[Tensor]) -> None:
+        """Before the update, so that the weights are still those of the last good step."""
+        if not bool(torch.isfinite(norm)):
+            loss = float(torch.stack(losses).mean())
+            what = f"step {self.step + 1}: the loss is {loss} and the gradient's norm {float(norm)}; nothing was updated"
+            hint = "lower train.lr or train.clip, or train in fp32; the last checkpoint is intact"
+            raise NumericsError(f"{self.run.path}: {what}", hint=hint)
+
+    def _backward(self, batch: Batch, share: int) -> Tensor:
+        loss = training_loss(self.forward, batch, self.options.seed, self.device, self.accelerator)
+        self.accelerator.backward(loss / share)
+        return loss.detach()
+
+    # ----------------------------------------------------------------- keeping
+
+    def _keep(self) -> None:
+        if self.step % self.options.checkpoint_every == 0:
+            self.save()
+        if self.options.sample_every and self.step % self.options.sample_every == 0:
+            self.draw()
+
+    def _save_once(self) -> None:
+        """At the end, unless this very step is saved already."""
+        if not (self.run.checkpoints / f"step-{self.step:06d}").is_dir():
+            self.save()
+
+    def save(self) -> None:
+        """Commit a checkpoint and let the oldest go."""
+        tensors = weights_of(self.model) | {"optimizer": _on_cpu(optimizer_tensors(self.optimizer, self.names))}
+        if self.ema is not None:
+            tensors["ema"] = _on_cpu(self.ema.tensors())
+        state = {"ledger": self.model.ledger.to_json(), "ema_updates": 0 if self.ema is None else self.ema.updates}
+        write_checkpoint(self.run.checkpoints, self.step, tensors, state, facts(self.spec))
+        prune(self.run.checkpoints, self.options.keep)
+
+    def draw(self) -> None:
+        """The grid of fixed prompts and seeds, with the averaged weights."""
+        path = self.run.path / "samples" / f"step-{self.step:06d}.png"
+        if self.spec.sampler is None:
+            return
+        if self.ema is None:
+            draw_grid(self.model, self.options.prompts, path)
+            return
+        with self.ema:
+            draw_grid(self.model, self.options.prompts, path)
+
+
+def facts(spec: Spec) -> dict[str, Any]:
+    """What a checkpoint's manifest tells besides its files."""
+    return {"cdkit": __version__, "spec": spec.digest(), **versions(spec)}
+
+
+def accelerator(options: Any, device: torch.device) -> Any:
+    """Accelerate's, for this device and precision; its state is global, so what an earlier training set is forgotten."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+
+    AcceleratorState._reset_state()
+    PartialState._reset_state()
+    return Accelerator(mixed_precision=mixed_precision(options.precision, device), cpu=device.type == "cpu")
+
+
+def training_loss(model: Any, batch: Batch, seed: int, device: torch.device, accelerator: Any) -> Tensor:
+    """The weighted squared error of one batch; its times, noise and silences are keyed by (seed, picture, step)."""
+    diffusion = model.diffusion
+    clean = batch.images.to(device, non_blocking=True)
+    if model.autoencoder is not None:
+        with torch.no_grad():
+            clean = model.autoencoder.encode(clean)
+    noise = normal(keys(seed, batch.ids, batch.step, "noise"), tuple(clean.shape[1:]), device=device)
+    t = diffusion.times(uniform(keys(seed, batch.ids, batch.step, "time"), (), device=device))
+    keep = silences(model, batch, seed)
+    with accelerator.autocast():
+        predicted = model(diffusion.noised(clean, noise, t), t, batch.raw, keep)
+    error = (predicted.float() - diffusion.target(clean, noise, t)).square().flatten(1).mean(1)
+    return (diffusion.weight(t) * error).mean()
+
+
+def silences(model: Any, batch: Batch, seed: int) -> dict[str, Tensor]:
+    """Which conditions are told to which pictures; encoders of one column keep silent together. Counted in the ledger."""
+    keep: dict[str, Tensor] = {}
+    for name in model.told:
+        draws = uniform(keys(seed, batch.ids, batch.step, f"silence:{model.readers[name].column}"), ())
+        keep[name] = draws >= model.spec.conditions[name].dropout
+        model.ledger.record(name, keep[name])
+    return keep
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().cpu() for key, value in tensors.items()}

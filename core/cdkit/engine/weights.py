@@ -1,0 +1,91 @@
+"""A model's weights as files of tensors, and back: what a checkpoint holds, and what is loaded from one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cdkit.conditions import Ledger
+from cdkit.engine.checkpoint import Checkpoint
+from cdkit.errors import CheckpointError
+from cdkit.model import Model
+
+FILES = ("backbone", "encoders")
+SHOWN = 5  # keys in an error
+
+
+def weights_of(model: Model) -> dict[str, dict[str, Tensor]]:
+    """The tensors of the denoiser and of the encoders that are its own; pretrained frozen ones keep theirs elsewhere."""
+    found = {"backbone": model.backbone.state_dict(), "encoders": model.encoders.state_dict()}
+    return {name: {key: value.detach().cpu() for key, value in tensors.items()} for name, tensors in found.items()}
+
+
+def load_weights(model: Model, checkpoint: Checkpoint, *, averaged: bool) -> None:
+    """Fill a model from a checkpoint, with the averaged weights where it has them. CheckpointError names what does not fit."""
+    for name in FILES:
+        load_exactly(getattr(model, name), checkpoint.tensors(name), f"{checkpoint.folder / name}.safetensors")
+    if averaged and "ema" in checkpoint.names:
+        load_average(model, checkpoint.tensors("ema"), f"{checkpoint.folder / 'ema'}.safetensors")
+    model.ledger = Ledger.from_json(checkpoint.state()["ledger"])
+
+
+def load_average(model: Model, tensors: Mapping[str, Tensor], where: str) -> None:
+    own = dict(model.named_parameters())
+    _compare(where, {name: value for name, value in own.items() if name in tensors}, tensors)
+    with torch.no_grad():
+        for name, value in tensors.items():
+            own[name].copy_(value)
+
+
+def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """load_state_dict, with an error for people."""
+    own = module.state_dict()
+    free = {key for key in own if key not in tensors or own[key].dim() != 1 or own[key].dtype != torch.uint8}
+    _compare(where, own, tensors, shapes_of=free)
+    check_finite(tensors, where)
+    module.load_state_dict(dict(tensors))
+
+
+def _compare(where: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, shapes_of: set[str] | None = None) -> None:
+    missing, extra = sorted(set(own) - set(given)), sorted(set(given) - set(own))
+    if missing or extra:
+        raise CheckpointError(
+            f"{where}: is of another model: {len(missing)} keys are missing {_some(missing)} and {len(extra)} are not in "
+            f"the model {_some(extra)}"
+        )
+    checked = own.keys() if shapes_of is None else shapes_of
+    wrong = [
+        f"{key} is {tuple(given[key].shape)}, expected {tuple(own[key].shape)}"
+        for key in checked
+        if given[key].shape != own[key].shape
+    ]
+    if wrong:
+        raise CheckpointError(f"{where}: {len(wrong)} tensors have another shape {_some(wrong)}")
+
+
+def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
+    """NumericsError if any weight is NaN or infinite."""
+    from cdkit.errors import NumericsError
+
+    broken = [key for key, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise NumericsError(f"{where}: {len(broken)} tensors hold NaN or infinity {_some(broken)}")
+
+
+def load_matching(model: Model, checkpoint: Checkpoint) -> dict[str, int]:
+    """Fill what fits by key and shape, averaged where there is an average; count what was taken, left and not found."""
+    given = {f"{name}.{key}": value for name in FILES for key, value in checkpoint.tensors(name).items()}
+    if "ema" in checkpoint.names:
+        given |= checkpoint.tensors("ema")
+    own = {f"{name}.{key}": value for name in FILES for key, value in getattr(model, name).state_dict().items()}
+    fits = [key for key, value in own.items() if key in given and given[key].shape == value.shape]
+    with torch.no_grad():
+        for key in fits:
+            own[key].copy_(given[key])
+    return {"taken": len(fits), "new": len(own) - len(fits), "unused": len(set(given) - set(fits))}
+
+
+def _some(keys: Sequence[str]) -> str:
+    return f"({', '.join(keys[:SHOWN])}{' …' if len(keys) > SHOWN else ''})" if keys else ""
