@@ -50,7 +50,7 @@ def assemble(spec: Spec, *, device: str | torch.device = "cpu", readers: Mapping
         diffusion=diffusion,
         autoencoder=autoencoder,
     )
-    return model if target.type == "meta" else model.to(target)
+    return model if target.type in {"meta", "cpu"} else model.to(target)
 
 
 @contextmanager

@@ -41,7 +41,11 @@ def twin(spec: Spec, full: Model) -> Twin | None:
     )
     readers = {name: _reader(condition, small, full) for name, condition in spec.conditions.items() if not condition.of}
     heavy = frozenset(name for name, reader in readers.items() if reader is full.readers[name])
-    model = assemble(small, readers=readers).double()
+    model = assemble(small, readers=readers)
+    model.backbone.double()
+    for name, encoder in model.encoders.items():
+        if name not in heavy:
+            encoder.double()
     reopen(model, heavy, spec.seed)
     return Twin(model.eval(), heavy)
 
