@@ -1,18 +1,75 @@
-"""hedge"""
+"""Denoiser: (x, index into the grid) -> clean picture, the only thing that a sampler sees of model, prompt and guidance."""
+
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
 import torch
+from einops import repeat
+from torch import Tensor
+
+from cdkit.diffusion.process import Diffusion
+from cdkit.parts import Grid, Guider, Signals
+
+Branches: TypeAlias = tuple[frozenset[str], ...]
+
+TOLD_ALL: Branches = (frozenset(),)
+
+
 class Denoiser:
-    def __init__(self, predict, signals, diffusion, grid, guider, conditions):
-        self.predict, self.signals, self.diffusion, self.grid, self.guider, self.conditions = predict, signals, diffusion, grid, guider, tuple(conditions)
-        self.cache = {}
-    def __call__(self, x, i):
-        branches = tuple(self.guider.branches(self.conditions, self.grid, i)) if self.guider and self.conditions else (frozenset(),)
-        if branches not in self.cache:
-            self.cache[branches] = self.signals(branches)
-        n = len(branches)
-        t = self.grid.t[i].to(torch.float32).to(x.device).expand(len(x) * n)
-        out = self.predict(torch.cat([x] * n), t, self.cache[branches])
-        a, s = float(self.grid.alpha[i]), float(self.grid.sigma[i])
-        clean = [self.diffusion.to_clean(o, x, a, s) for o in out.chunk(n)]
-        y = self.guider.combine(clean, self.grid, i) if n > 1 else clean[0]
-        return y.clamp(-self.diffusion.clip, self.diffusion.clip) if self.diffusion.clip else y
+    """One call of the model a step, with a row a picture for every branch that the guider asks for.
+
+    predict: (x, t, signals) -> the network's output. signals: branches -> prepared signals, branch after branch along
+    the batch; asked once for each distinct tuple of branches, never once a step. conditions: what is told something,
+    the only conditions that can be guided; with none, or without a guider, there is one branch, told everything.
+    """
+
+    def __init__(
+        self,
+        *,
+        predict: Callable[[Tensor, Tensor, Signals], Tensor],
+        signals: Callable[[Branches], Signals],
+        diffusion: Diffusion,
+        grid: Grid,
+        guider: Guider | None = None,
+        conditions: Sequence[str] = (),
+    ) -> None:
+        self._predict = predict
+        self._signals = signals
+        self._diffusion = diffusion
+        self._grid = grid
+        self._guider = guider if conditions else None
+        self._conditions = tuple(conditions)
+        self._prepared: dict[Branches, Signals] = {}
+        # Python floats, read once: no step waits for a device.
+        self._levels = list(zip(grid.t.tolist(), grid.alpha.tolist(), grid.sigma.tolist(), strict=True))
+
+    def __call__(self, x: Tensor, i: int) -> Tensor:
+        """x (B, C, H, W) at step i of the grid -> the guided clean picture, clamped last, in x's dtype."""
+        branches = self._branches(i)
+        clean = self._clean(x, i, branches)
+        guided = clean[0] if self._guider is None else self._guider.combine(clean, self._grid, i)
+        clip = self._diffusion.clip
+        return guided if clip is None else guided.clamp(-clip, clip)
+
+    def _branches(self, i: int) -> Branches:
+        if self._guider is None:
+            return TOLD_ALL
+        branches = tuple(self._guider.branches(self._conditions, self._grid, i))
+        if not branches:
+            raise ValueError(f"{type(self._guider).__name__} asks for no branch at step {i}; expected at least one")
+        return branches
+
+    def _clean(self, x: Tensor, i: int, branches: Branches) -> Sequence[Tensor]:
+        """The clean picture of each branch."""
+        t, alpha, sigma = self._levels[i]
+        rows = x if len(branches) == 1 else repeat(x, "b ... -> (n b) ...", n=len(branches))
+        told = torch.full((len(rows),), t, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+        output = self._predict(rows, told, self._prepare(branches))
+        return self._diffusion.clean_at(output, rows, alpha, sigma).chunk(len(branches))
+
+    def _prepare(self, branches: Branches) -> Signals:
+        if branches not in self._prepared:
+            self._prepared[branches] = self._signals(branches)
+        return self._prepared[branches]

@@ -1,66 +1,108 @@
-"""Diffusion: schedule, prediction, weighting in one. (hedge)"""
+"""Diffusion: the process that a spec's `diffusion:` describes, for training and for sampling."""
+
 from __future__ import annotations
-import math
-from typing import Literal
+
+from typing import Annotated, Literal
+
 import torch
+from annotated_types import Interval
+from einops import rearrange
 from torch import Tensor
-from cdkit.parts import Grid, Positive, PositiveFloat
+
+from cdkit.diffusion.grid import Spacing, make_grid
+from cdkit.diffusion.precision import widest
+from cdkit.diffusion.prediction import make_prediction
+from cdkit.diffusion.schedule import MOST, Flow, make_schedule
+from cdkit.diffusion.weighting import logit_normal, min_snr
+from cdkit.parts import Grid, PositiveFloat
+
+Steps = Annotated[int, Interval(ge=1, le=1000)]
+Beta = Annotated[float, Interval(gt=0, lt=1)]
+
 
 class Diffusion:
-    def __init__(self, *, schedule: Literal["linear","scaled_linear","cosine","sigmoid","flow"]="cosine", prediction: Literal["epsilon","v","sample","flow"]="v", steps: Positive=1000,
-                 beta_start: float=0.00085, beta_end: float=0.012, zero_terminal_snr: bool=False, weighting: Literal["uniform","min_snr"]="uniform", gamma: PositiveFloat=5.0,
-                 times: Literal["uniform","logit_normal"]="uniform", clip: PositiveFloat | None=None) -> None:
-        self.schedule, self.prediction, self.steps, self.weighting, self.gamma, self.how, self.clip = schedule, prediction, steps, weighting, gamma, times, clip
-        if schedule == "flow":
-            self.alphas = self.sigmas = None
-        else:
-            s = torch.arange(steps, dtype=torch.float64)
-            if schedule == "cosine":
-                f = lambda u: torch.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
-                betas = (1 - f((s + 1) / steps) / f(s / steps)).clamp(max=0.999)
-            elif schedule == "linear":
-                betas = torch.linspace(beta_start, beta_end, steps, dtype=torch.float64)
-            else:
-                betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
-            bar = torch.cumprod(1 - betas, 0)
-            self.alphas, self.sigmas = bar.sqrt(), (1 - bar).sqrt()
+    """Schedule, prediction, weighting and drawing of times in one.
 
-    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        if self.alphas is None:
-            s = t.double() / 1000
-            return 1 - s, s
-        i = t.long().clamp(0, self.steps - 1)
-        return self.alphas.to(t.device)[i], self.sigmas.to(t.device)[i]
+    schedule, steps, beta_start, beta_end (of `linear` and `scaled_linear`), zero_terminal_snr: `diffusion.schedule`.
+    prediction: `diffusion.prediction`. `v`, `sample` and `flow` go with every schedule; `epsilon` with those that keep
+    some of the picture to the end, so neither with zero_terminal_snr nor with flow.
+    weighting, gamma: of the squared error, `diffusion.weighting`. times: how training draws them.
+    clip: the clean picture is clamped to [-clip, clip] while sampling.
+    ValueError for options that exclude each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid", "flow"] = "cosine",
+        prediction: Literal["epsilon", "v", "sample", "flow"] = "v",
+        steps: Steps = 1000,
+        beta_start: Beta = 0.00085,
+        beta_end: Beta = 0.012,
+        zero_terminal_snr: bool = False,
+        weighting: Literal["uniform", "min_snr"] = "uniform",
+        gamma: PositiveFloat = 5.0,
+        times: Literal["uniform", "logit_normal"] = "uniform",
+        clip: PositiveFloat | None = None,
+    ) -> None:
+        if not 1 <= steps <= MOST:
+            raise ValueError(f"steps {steps}; expected 1 to {MOST:g}, since the network is told times in [0, {MOST:g}]")
+        self.schedule = make_schedule(
+            schedule, steps=steps, beta_start=beta_start, beta_end=beta_end, zero_terminal_snr=zero_terminal_snr
+        )
+        self.prediction = make_prediction(prediction)
+        if self.prediction.needs_signal and (schedule == "flow" or zero_terminal_snr):
+            cause = "schedule flow" if schedule == "flow" else "zero_terminal_snr"
+            raise ValueError(
+                f"prediction {prediction} with {cause}: sampling starts where nothing of the picture is left (alpha 0), "
+                "and there the noise says nothing about the picture (it would be divided by 0); expected prediction v, sample or flow"
+            )
+        self.weighting = weighting
+        self.gamma = gamma
+        self.drawn = times
+        self.clip = clip
 
     def times(self, u: Tensor) -> Tensor:
-        if self.how == "logit_normal":
-            u = torch.sigmoid(torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6))).to(u.dtype)
-        return u * 1000 if self.alphas is None else (u * self.steps).floor().clamp(max=self.steps - 1)
+        """u (B,) in [0, 1) -> t (B,) that the network is told: whole steps 0 ... steps - 1, or 1000 s on a flow schedule."""
+        share = logit_normal(u) if self.drawn == "logit_normal" else u.to(widest(u.device))
+        if isinstance(self.schedule, Flow):
+            return (share * MOST).to(u.dtype)
+        return (share * self.schedule.length).floor().clamp(max=self.schedule.length - 1).to(u.dtype)
 
-    def _pair(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        a, s = self.alpha_sigma(t)
-        shape = (-1,) + (1,) * (like.dim() - 1)
-        return a.to(like.dtype).view(shape), s.to(like.dtype).view(shape)
+    def noised(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x (B, ...) at times t (B,), in clean's dtype."""
+        alpha, sigma = self._levels(t, clean)
+        return (alpha * clean + sigma * noise).to(clean.dtype)
 
-    def noised(self, clean, noise, t):
-        a, s = self._pair(t, clean); return a * clean + s * noise
-    def target(self, clean, noise, t):
-        a, s = self._pair(t, clean)
-        return {"epsilon": noise, "sample": clean, "v": a * noise - s * clean, "flow": noise - clean}[self.prediction]
-    def weight(self, t):
-        return torch.ones_like(t)
-    def clean(self, output, x, t):
-        a, s = self._pair(t, x)
-        return self.to_clean(output, x, a, s)
-    def to_clean(self, output, x, a, s):
-        if self.prediction == "v": return a * x - s * output
-        if self.prediction == "sample": return output
-        if self.prediction == "flow": return (x - s * output) / (a + s)
-        return (x - s * output) / a
-    def grid(self, steps, spacing="trailing"):
-        if self.alphas is None:
-            t = torch.linspace(1000, 0, steps + 1, dtype=torch.float64)
-            return Grid(t, 1 - t / 1000, t / 1000)
-        t = (torch.arange(steps, 0, -1, dtype=torch.float64) * self.steps / steps).round() - 1
-        z = torch.zeros(1, dtype=torch.float64)
-        return Grid(torch.cat([t, z]), torch.cat([self.alphas[t.long()], z + 1]), torch.cat([self.sigmas[t.long()], z]))
+    def target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What the network should predict at times t (B,), in clean's dtype."""
+        return self.prediction.target(clean, noise, *self._levels(t, clean)).to(clean.dtype)
+
+    def weight(self, t: Tensor) -> Tensor:
+        """(B,) weights of the squared error of what the network predicts, in t's dtype."""
+        if self.weighting == "uniform":
+            return torch.ones_like(t)
+        return min_snr(self.prediction, *self.levels(t), self.gamma).to(t.dtype)
+
+    def clean(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The clean picture (B, ...) that an output at x and times t (B,) means, in x's dtype."""
+        return self.prediction.clean(output, x, *self._levels(t, x)).to(x.dtype)
+
+    def clean_at(self, output: Tensor, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """The same at one noise level, a step of a grid."""
+        return self.prediction.clean(output, x, alpha, sigma).to(x.dtype)
+
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and sigma (B,) at times t (B,), float64 on t's device."""
+        return self.schedule.pair(self.schedule.place(t.to(widest(t.device))))
+
+    def grid(self, steps: int, spacing: Spacing = "trailing") -> Grid:
+        """The steps of a sampling, `diffusion.grid`."""
+        return make_grid(self.schedule, steps, spacing)
+
+    def _levels(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and sigma (B, 1, ...), float32 at least, so that half-precision pictures are mixed exactly."""
+        precise = torch.promote_types(like.dtype, torch.float32)
+        ones = " ".join("1" for _ in range(like.dim() - 1))
+        alpha, sigma = (rearrange(level.to(precise), f"b -> b {ones}") for level in self.levels(t))
+        return alpha, sigma

@@ -1,0 +1,60 @@
+"""Grids: which noise levels a sampling visits. Index 0 is noise, index S the clean picture: alpha 1, sigma 0."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from cdkit.diffusion.schedule import Schedule
+from cdkit.parts import Grid
+
+Spacing: TypeAlias = Literal["trailing", "leading", "linspace", "karras"]
+
+RHO = 7.0  # Karras et al. 2022 (EDM), eq. 5
+WIDEST = 160.0  # their sigma_max of 80 in standard deviations of their data, 0.5; a schedule may end in infinity
+
+
+def make_grid(schedule: Schedule, steps: int, spacing: Spacing = "trailing") -> Grid:
+    """S steps over a schedule; ValueError if there are none.
+
+    trailing: T, T - T/S, ... (Lin et al. 2023: the only one of the first two that starts where the noise ends).
+    leading: what CompVis and Stable Diffusion use: multiples of T // S, plus one.
+    linspace: from the last step of training to the first, both ends included.
+    karras: sigma / alpha to the power of 1/7 falls linearly; from 160 where the schedule goes beyond, after the start.
+    """
+    if steps < 1:
+        raise ValueError(f"a sampling of {steps} steps; expected at least 1")
+    places = {"trailing": trailing, "leading": leading, "linspace": linspace}
+    place = karras(schedule, steps) if spacing == "karras" else places[spacing](schedule.length, steps)
+    alpha, sigma = schedule.pair(place)
+    one, zero = torch.ones_like(alpha[:1]), torch.zeros_like(alpha[:1])
+    return Grid(torch.cat([schedule.told(place), zero]), torch.cat([alpha, one]), torch.cat([sigma, zero]))
+
+
+def trailing(length: int, steps: int) -> Tensor:
+    """Places (S,) from T down to T / S."""
+    return torch.arange(steps, 0, -1, dtype=torch.float64, device="cpu") * length / steps
+
+
+def leading(length: int, steps: int) -> Tensor:
+    """Places (S,) from below T down to 2, or 1 where no step is left out."""
+    stride = length // steps if steps <= length else length / steps
+    return torch.arange(steps - 1, -1, -1, dtype=torch.float64, device="cpu") * stride + min(2, stride)
+
+
+def linspace(length: int, steps: int) -> Tensor:
+    """Places (S,) from T down to 1."""
+    return torch.linspace(length, 1, steps, dtype=torch.float64, device="cpu")
+
+
+def karras(schedule: Schedule, steps: int) -> Tensor:
+    """Places (S,) from T down to 1, dense where little noise is left."""
+    ends = torch.tensor([schedule.length, 1.0], dtype=torch.float64, device="cpu")
+    alpha, sigma = schedule.pair(ends)
+    start, end = (sigma / alpha).clamp(max=WIDEST).tolist()
+    ramp = torch.linspace(start ** (1 / RHO), end ** (1 / RHO), steps, dtype=torch.float64, device="cpu") ** RHO
+    place = schedule.reached(ramp.atan())
+    place[0] = schedule.length  # where training's noise ends, be it beyond WIDEST
+    return place
