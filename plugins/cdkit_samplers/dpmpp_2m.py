@@ -1,25 +1,39 @@
-"""hedge dpmpp_2m"""
+"""`dpmpp_2m`: DPM-Solver++(2M), multistep in lambda (Lu et al. 2022, arXiv 2211.01095, algorithm 2). Order 2, S calls."""
+
 from __future__ import annotations
-import math
-from dataclasses import dataclass
+
 from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
-from torch import Tensor
 from cdkit.hooks import hookimpl
-from cdkit.parts import Denoise, Grid, Unit
+from cdkit.parts import Denoise, Grid, Sampler
+from torch import Tensor
+
+from cdkit_samplers.step import steps_of
+
+
 @dataclass(frozen=True)
-class Dpmpp2m:
+class Dpmpp2m(Sampler):
+    """No options. The clean picture is continued half a step in lambda along the line through the last two.
+
+    First order where there is no such line: on the first step, after a step from alpha 0 (infinitely long in lambda), and
+    on the last, which ends on the clean picture itself.
+    """
+
     def __call__(self, denoise: Denoise, x: Tensor, grid: Grid, generators: Sequence[torch.Generator]) -> Tensor:
-        old, h_last = None, None
-        lam = [math.log(max(float(a),1e-12) / float(s)) if s > 0 else math.inf for a, s in zip(grid.alpha, grid.sigma)]
-        for i in range(len(grid)):
+        del generators
+        before, length = None, 0.0
+        for i, step in enumerate(steps_of(grid)):
             clean = denoise(x, i)
-            if i == len(grid) - 1: return clean
-            h = lam[i + 1] - lam[i]
-            d = clean if old is None else (1 + h / (2 * h_last)) * clean - (h / (2 * h_last)) * old
-            x = float(grid.sigma[i + 1] / grid.sigma[i]) * x - float(grid.alpha[i + 1]) * math.expm1(-h) * d
-            old, h_last = clean, h
+            if step.last:
+                return clean
+            ahead = clean if before is None else clean + step.h / (2 * length) * (clean - before)
+            x = step.toward(x, ahead)
+            before, length = clean, step.h
         return x
+
+
 @hookimpl
-def cdkit_sampler():
+def cdkit_sampler() -> type[Dpmpp2m]:
     return Dpmpp2m

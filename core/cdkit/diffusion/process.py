@@ -55,7 +55,7 @@ class Diffusion:
             cause = "schedule flow" if schedule == "flow" else "zero_terminal_snr"
             raise ValueError(
                 f"prediction {prediction} with {cause}: sampling starts where nothing of the picture is left (alpha 0), "
-                "and there the noise says nothing about the picture (it would be divided by 0); expected prediction v, sample or flow"
+                "and there the noise says nothing about the picture (it would be divided by 0); expected v, sample or flow"
             )
         self.weighting = weighting
         self.gamma = gamma
