@@ -100,10 +100,10 @@ class Flow(Schedule):
         return 1 - share, share
 
     def told(self, place: Tensor) -> Tensor:
-        return place * (MOST / self.length)
+        return place * MOST / self.length
 
     def place(self, told: Tensor) -> Tensor:
-        return told * (self.length / MOST)
+        return told * self.length / MOST
 
     def reached(self, angle: Tensor) -> Tensor:
         return self.length * angle.sin() / (angle.sin() + angle.cos())
