@@ -28,6 +28,7 @@ def make_grid(schedule: Schedule, steps: int, spacing: Spacing = "trailing") -> 
         raise ValueError(f"a sampling of {steps} steps; expected at least 1")
     places = {"trailing": trailing, "leading": leading, "linspace": linspace}
     place = karras(schedule, steps) if spacing == "karras" else places[spacing](schedule.length, steps)
+    place = place.clamp(max=schedule.length)  # rounding may lead beyond
     alpha, sigma = schedule.pair(place)
     one, zero = torch.ones_like(alpha[:1]), torch.zeros_like(alpha[:1])
     return Grid(torch.cat([schedule.told(place), zero]), torch.cat([alpha, one]), torch.cat([sigma, zero]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,17 +44,22 @@ class Pair(Guider):
     until: int = 100
 
     def branches(self, conditions: Sequence[str], grid: Grid, index: int) -> Sequence[frozenset[str]]:
+        del grid
         return [TOLD, frozenset(conditions)] if index < self.until else [TOLD]
 
     def combine(self, clean: Sequence[Tensor], grid: Grid, index: int) -> Tensor:
+        del grid, index
         return clean[0] if len(clean) == 1 else clean[1] + self.scale * (clean[0] - clean[1])
 
 
 def denoiser(network: Network, **options: Any) -> Denoiser:
     diffusion = Diffusion(prediction="sample", **options.pop("diffusion", {}))
-    return Denoiser(
-        predict=network.predict, signals=network.signals, diffusion=diffusion, grid=diffusion.grid(10), **options
-    )
+    return Denoiser(predict=network.predict, signals=network.signals, diffusion=diffusion, grid=diffusion.grid(10), **options)
+
+
+def saying(output: Tensor, *_: Any) -> Tensor:
+    """A network that says this whatever it is asked."""
+    return output
 
 
 def noise(dtype: torch.dtype = torch.float32) -> Tensor:
@@ -104,7 +110,7 @@ def test_every_prediction_becomes_the_clean_picture_at_the_steps_level() -> None
         for i in range(1, 10):
             alpha, sigma = float(grid.alpha[i]), float(grid.sigma[i])
             output = diffusion.prediction.target(clean, drawn, alpha, sigma)
-            made = Denoiser(predict=lambda x, t, s, o=output: o, signals=lambda b: {}, diffusion=diffusion, grid=grid)
+            made = Denoiser(predict=partial(saying, output), signals=dict, diffusion=diffusion, grid=grid)
             assert torch.allclose(made(alpha * clean + sigma * drawn, i), clean, atol=1e-10)
 
 
@@ -121,6 +127,7 @@ def test_a_guider_that_asks_for_nothing_is_refused() -> None:
     @dataclass
     class Nothing(Pair):
         def branches(self, conditions: Sequence[str], grid: Grid, index: int) -> Sequence[frozenset[str]]:
+            del conditions, grid, index
             return []
 
     with pytest.raises(ValueError, match="Nothing asks for no branch at step 3; expected at least one"):

@@ -74,7 +74,7 @@ def test_stable_diffusion_ends_in_a_twentieth_of_a_percent_of_signal() -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_zero_terminal_snr_is_exact(name: str) -> None:
-    before, after = made(name).alpha**2, made(name, zero_terminal_snr=True)
+    before, after = made(name).alpha ** 2, made(name, zero_terminal_snr=True)
     assert float(after.alpha[-1]) == 0
     assert float(after.sigma[-1]) == 1
     assert float(after.alpha[1]) == float(before.sqrt()[1])
