@@ -69,6 +69,13 @@ def test_every_part_of_a_key_matters(other: tuple[int, list[str], int, str]) -> 
     assert not (drawn == normal(keys(*other), (64,))).any()
 
 
+def test_both_halves_of_a_key_matter() -> None:
+    made = torch.tensor([5, 5 + (1 << 32), 6], dtype=torch.int64)
+    drawn = normal(made, (64,))
+    assert not (drawn[0] == drawn[1]).any()
+    assert not (drawn[0] == drawn[2]).any()
+
+
 def test_parts_are_not_run_together() -> None:
     seeds = [derive(0, "ab"), derive(0, "a", "b"), derive(0, "a,b"), derive(0, 1), derive(0, "1"), derive(1), derive(0, "a", "")]
     assert len(set(seeds)) == len(seeds)

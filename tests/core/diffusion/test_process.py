@@ -101,8 +101,10 @@ def test_results_have_the_pictures_dtype_and_half_precision_is_mixed_in_full(dty
     exact = diffusion.noised(clean.double(), noise.double(), t)
     for found in (diffusion.noised(clean, noise, t), diffusion.target(clean, noise, t), diffusion.clean(noise, clean, t)):
         assert found.dtype == dtype
-    # Rounded once, at the end: half a unit in the last place of the largest number.
-    assert (diffusion.noised(clean, noise, t).double() - exact).abs().max() <= 4 * torch.finfo(dtype).eps
+    wrong = (diffusion.noised(clean, noise, t).double() - exact).abs()
+    if dtype in (torch.bfloat16, torch.float16):  # rounded once, at the end: half a unit in the last place
+        assert bool((wrong <= exact.abs() * torch.finfo(dtype).eps / 2 * 1.01 + 1e-6).all())
+    assert float(wrong.max()) <= 4 * torch.finfo(dtype).eps
 
 
 def test_each_picture_has_its_own_time() -> None:
