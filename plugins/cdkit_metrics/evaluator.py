@@ -34,11 +34,16 @@ class Evaluator:
     network: Recogniser
     classes: tuple[str, ...]
     accuracy: Share
+    mirror: bool = False  # judge a picture together with its mirror image
 
     @torch.inference_mode()
     def recognise(self, images: Tensor) -> Tensor:
         """images (N, C, H, W) in [-1, 1] -> (N,) places among the classes, on the CPU."""
-        return torch.cat([self.network(part).argmax(1).cpu() for part in self._parts(images)])
+        return torch.cat([self._shares(part).argmax(1).cpu() for part in self._parts(images)])
+
+    def _shares(self, part: Tensor) -> Tensor:
+        views = (part, part.flip(-1)) if self.mirror else (part,)
+        return sum((self.network(view).softmax(1) for view in views), torch.zeros(()))
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
@@ -88,7 +93,7 @@ def _remembered(dataset: Dataset, lesson: Lesson, folder: Path, name: str, devic
     network = Recogniser(dataset.shape, classes=len(dataset.classes), width=lesson.width, blocks=lesson.blocks)
     network.load_state_dict(weights)
     accuracy = Share(int(facts["accuracy"]["count"]), int(facts["accuracy"]["n"]))
-    return Evaluator(network.to(device).eval(), dataset.classes, accuracy)
+    return Evaluator(network.to(device).eval(), dataset.classes, accuracy, lesson.mirror)
 
 
 def _taught(
@@ -99,7 +104,7 @@ def _taught(
     # whoever asks may stand in inference mode or under autocast, whose cache of weights would never see them learn
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         network = learn(dataset, lesson, device=device, say=say)
-    evaluator = Evaluator(network, dataset.classes, _accuracy(network, dataset))
+    evaluator = Evaluator(network, dataset.classes, _accuracy(network, dataset, lesson.mirror), lesson.mirror)
     say(f"evaluator: {evaluator.accuracy.value:.2%} of {evaluator.accuracy.n} real held-out pictures recognised")
     facts = {"lesson": lesson.report(), "accuracy": evaluator.accuracy.report(), "classes": list(dataset.classes)}
     facts |= {"fingerprint": dataset.fingerprint(), "seconds": round(time.perf_counter() - start, 1)}
@@ -110,8 +115,8 @@ def _taught(
     return evaluator
 
 
-def _accuracy(network: Recogniser, dataset: Dataset) -> Share:
+def _accuracy(network: Recogniser, dataset: Dataset, mirror: bool) -> Share:
     examples = dataset.split("test")
     truth = torch.tensor([label_of(example, dataset) for example in examples])
-    named = Evaluator(network, dataset.classes, Share(0, 0)).recognise(images_of(examples))
+    named = Evaluator(network, dataset.classes, Share(0, 0), mirror).recognise(images_of(examples))
     return Share(int((named == truth).sum()), len(truth))

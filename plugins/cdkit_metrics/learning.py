@@ -35,6 +35,7 @@ class Lesson:
     smoothing: float = 0.1
     ema: float = 0.99
     seed: int = 0
+    mirror: bool = False  # look at each picture's mirror image too, where the set's own variations have it
     limits: Limits = field(default_factory=Limits)
 
     def report(self) -> dict[str, Any]:
@@ -46,7 +47,17 @@ def lesson_for(dataset: Dataset, *, epochs: int | None = None) -> Lesson:
     """A lesson that suits the set: the fewer its pictures, the more often they are seen."""
     width, batch, most = (32, 96, 30) if dataset.shape.height >= LARGE else (16, 64, 20)
     suited = max(FEWEST, min(most, round(SEEN / max(1, len(dataset.split("train"))))))
-    return Lesson(width=width, batch=batch, epochs=epochs or suited)
+    return Lesson(width=width, batch=batch, epochs=epochs or suited, mirror=mirrors(dataset))
+
+
+def mirrors(dataset: Dataset) -> bool:
+    """Does the set vary its pictures by their mirror images? Found out by varying one that is not its own mirror image."""
+    for example in dataset.split("train"):
+        mirrored = example.image.flip(-1)
+        if not torch.equal(mirrored, example.image):
+            tries = (dataset.augment(example, torch.Generator().manual_seed(seed)) for seed in range(16))
+            return any(torch.equal(varied.image, mirrored) for varied in tries)
+    return False
 
 
 def learn(dataset: Dataset, lesson: Lesson, *, device: torch.device, say: Callable[[str], None]) -> Recogniser:
