@@ -12,12 +12,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cdkit.version import VERSION
+
 if TYPE_CHECKING:
     from cdkit.engine.load import load
     from cdkit.model import Model
     from cdkit.spec import Spec, read_spec
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["Model", "Spec", "__version__", "load", "read_spec"]
 
 _HOME = {"load": "cdkit.engine.load", "Model": "cdkit.model", "Spec": "cdkit.spec", "read_spec": "cdkit.spec"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from cdkit.conditions import Count, Ledger, aligned, chosen, mask_of, padded, stacked
 from cdkit.parts import Stream
 

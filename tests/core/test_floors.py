@@ -25,6 +25,7 @@ FLOORS = {
     "parts": 0,
     "hooks": 0,
     "errors": 0,
+    "version": 0,
 }
 
 

@@ -10,14 +10,15 @@ from cdkit.parts import Guider, Sampler
 
 if TYPE_CHECKING:
     from cdkit.spec import Spec
+    from cdkit.spec.sections import Spacing
 
 
-def make_sampler(spec: Spec, use: str | None = None, steps: int | None = None) -> tuple[Sampler, int, str]:
+def make_sampler(spec: Spec, use: str | None = None, steps: int | None = None) -> tuple[Sampler, int, Spacing]:
     """The sampler, the number of its steps and their spacing. `use` names another registered sampler, with its defaults."""
     if spec.sampler is None and use is None:
         raise UsageError(f"{spec.name} has no `sampler:`", hint="add one to the spec, or name one with --sampler")
     length = steps or (spec.sampler.steps if spec.sampler else 50)
-    spacing = spec.sampler.spacing if spec.sampler else "trailing"
+    spacing: Spacing = spec.sampler.spacing if spec.sampler else "trailing"
     if spec.sampler is None or (use is not None and use != spec.sampler.part.use):
         return spec.registry.get("sampler", str(use))(), length, spacing
     with blamed(spec.sampler.part.place, "sampler"):

@@ -7,8 +7,8 @@ import sys
 from importlib import import_module
 
 import click
-from cdkit import __version__
 from cdkit.cli.failures import handled
+from cdkit.version import VERSION
 
 VERBS = {
     "build": "Assemble a spec and prove that every condition reaches the output.",
@@ -46,7 +46,7 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="cdkit")
+@click.version_option(VERSION, prog_name="cdkit")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cdkit(debug: bool) -> None:
     """Build, train, sample and compare conditional diffusion U-Nets out of registered parts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -13,7 +14,7 @@ import click
 @click.option(
     "--licence", type=click.File(encoding="utf-8"), required=True, help="A text: what it was trained on, on what terms."
 )
-def command(run: Path, out: Path, licence: click.utils.LazyFile) -> None:
+def command(run: Path, out: Path, licence: TextIO) -> None:
     """Write RUN's averaged weights in float16, its spec, its versions and the licence text to the new folder OUT.
 
     OUT is a run: it can be loaded, drawn with and fine-tuned from (`train --init-from`), but not resumed.

@@ -92,5 +92,5 @@ def loader(batches: Batches, *, start: int, stop: int, workers: int) -> Iterator
     )
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch

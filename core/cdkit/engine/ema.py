@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Ema:
@@ -26,7 +27,7 @@ class Ema:
     def update(self) -> None:
         """Take in the weights as they are now."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self.values, [parameter.float() for parameter in self._own], 1 - decay)
+        get_ema_multi_avg_fn(decay)(self.values, [parameter.float() for parameter in self._own], None)
         self.updates += 1
 
     def tensors(self) -> dict[str, Tensor]:

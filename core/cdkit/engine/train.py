@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cdkit import __version__
 from cdkit.build import assemble
 from cdkit.conditions import Ledger
 from cdkit.diffusion.random import keys, normal, uniform
@@ -34,6 +33,7 @@ from cdkit.engine.weights import load_exactly, load_matching, weights_of
 from cdkit.errors import NumericsError
 from cdkit.parts import Dataset
 from cdkit.spec import Spec
+from cdkit.version import VERSION
 
 Say = Callable[[str], None]
 
@@ -233,7 +233,7 @@ class Trainer:
 
 def facts(spec: Spec) -> dict[str, Any]:
     """What a checkpoint's manifest tells besides its files."""
-    return {"cdkit": __version__, "spec": spec.digest(), **versions(spec)}
+    return {"cdkit": VERSION, "spec": spec.digest(), **versions(spec)}
 
 
 def accelerator(options: Any, device: torch.device) -> Any:
@@ -241,8 +241,9 @@ def accelerator(options: Any, device: torch.device) -> Any:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, PartialState
 
-    AcceleratorState._reset_state()
-    PartialState._reset_state()
+    # There is no public way to forget it, and a second training in one process may want another precision.
+    AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
+    PartialState._reset_state()  # pyright: ignore[reportPrivateUsage]
     return Accelerator(mixed_precision=mixed_precision(options.precision, device), cpu=device.type == "cpu")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cdkit.registry import Registry
 from cdkit.spec.place import Place
-from cdkit.spec.sections import SampleSection, TrainSection
+from cdkit.spec.sections import SampleSection, Spacing, TrainSection
 
 __all__ = ["ConditionSpec", "InjectorSpec", "PartSpec", "Place", "SamplerSpec", "Spec"]
 
@@ -63,7 +63,7 @@ class InjectorSpec:
 class SamplerSpec:
     part: PartSpec
     steps: int
-    spacing: str
+    spacing: Spacing
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-
 from cdkit.build import assemble
 from cdkit.build.liveness import prove
 from cdkit.errors import SpecError
 from cdkit.parts import Joined, Site, Stream
 from cdkit.registry import Registry
 from cdkit.spec import read_spec
+from torch import Tensor, nn
 
 SPECS = Path(__file__).parents[3] / "specs"
 INSTALLED = Registry.installed()

@@ -41,7 +41,8 @@ class Taint(TorchDispatchMode):
         self._kept[self._key(tensor)] = tensor
 
     def _key(self, tensor: Tensor) -> int:
-        return tensor.untyped_storage()._cdata
+        # The one identity that a meta tensor's storage has: its data pointer is null.
+        return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

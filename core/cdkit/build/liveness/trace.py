@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +97,7 @@ def _calls(model: Model, signals: Signals) -> dict[str, Call]:
 
 
 @contextmanager
-def recorded(model: Model) -> Iterator[dict[str, Call]]:
+def recorded(model: Model) -> Generator[dict[str, Call]]:
     """While it lasts, a dictionary fills with what each site was called with."""
     calls: dict[str, Call] = {}
 

@@ -1,0 +1,3 @@
+"""The version of cdkit."""
+
+VERSION = "0.1.0"
