@@ -1,0 +1,158 @@
+"""Checkpoints: whole or not there, and never used if a byte is wrong."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from cdkit.engine.checkpoint import (
+    clear_unfinished,
+    committed,
+    latest,
+    prune,
+    verified,
+    write_checkpoint,
+)
+from cdkit.errors import CheckpointError
+
+TENSORS = {"backbone": {"w": torch.arange(6.0).view(2, 3)}, "ema": {"w": torch.ones(2)}}
+
+
+def write(folder: Path, step: int = 1) -> Path:
+    return write_checkpoint(folder, step, TENSORS, {"ledger": {}}, {"spec": "abc"})
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    found = latest(tmp_path)
+    assert found is not None
+    assert found.step == 1
+    assert torch.equal(found.tensors("backbone")["w"], TENSORS["backbone"]["w"])
+    assert found.state() == {"ledger": {}}
+    assert found.names == ("backbone", "ema")
+
+
+def test_the_same_tensors_give_the_same_bytes(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "a"), write(tmp_path / "b")
+    assert all((one / path.name).read_bytes() == path.read_bytes() for path in two.iterdir())
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    assert {path.stat().st_mode & 0o777 for path in write(tmp_path).iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("name", ["backbone.safetensors", "ema.safetensors", "state.json"])
+def test_every_flipped_bit_is_found(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path) / name
+    good = path.read_bytes()
+    for place in range(0, len(good) * 8, 7):
+        flipped = bytearray(good)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(bytes(flipped))
+        with pytest.raises(CheckpointError, match=f"{name}: its sha256"):
+            verified(path.parent)
+
+
+@pytest.mark.parametrize("name", ["backbone.safetensors", "state.json"])
+def test_every_truncation_is_found(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path) / name
+    good = path.read_bytes()
+    for length in range(0, len(good), 5):
+        path.write_bytes(good[:length])
+        with pytest.raises(CheckpointError, match=f"{name}: is {length} bytes"):
+            verified(path.parent)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / "ema.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"ema\.safetensors: missing, though the manifest lists it"):
+        verified(folder)
+
+
+def test_a_folder_without_a_manifest_was_never_finished(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match="never finished"):
+        verified(folder)
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    with pytest.raises(CheckpointError, match="written with schema 99; this cdkit reads schema 1"):
+        verified(folder)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b"])
+def test_a_manifest_cannot_point_outside(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = {"size": 0, "sha256": ""}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="not a plain file beside it"):
+        verified(folder)
+
+
+def test_a_pickle_under_another_name_is_never_opened(tmp_path: Path) -> None:
+    """Even with a manifest that vouches for it, it is no safetensors file."""
+    marker = tmp_path / "executed"
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return marker.touch, ()
+
+    folder = write(tmp_path)
+    (folder / "ema.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(CheckpointError):
+        verified(folder)
+    assert not marker.exists()
+
+
+def test_the_latest_is_the_highest_step_that_verifies(tmp_path: Path) -> None:
+    for step in (1, 2, 10):
+        write(tmp_path, step)
+    (tmp_path / "step-000010" / "state.json").write_text("{}")
+    found = latest(tmp_path)
+    assert found is not None
+    assert found.step == 2
+
+
+def test_if_none_verifies_nothing_is_invented(tmp_path: Path) -> None:
+    (write(tmp_path) / "state.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"state\.json"):
+        latest(tmp_path)
+    assert latest(tmp_path / "empty") is None
+
+
+def test_a_step_that_is_saved_again_replaces_the_old_one(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_checkpoint(tmp_path, 1, {"backbone": {"w": torch.zeros(1)}}, {}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+    assert verified(tmp_path / "step-000001").names == ("backbone",)
+
+
+def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
+    for step in range(5):
+        write(tmp_path, step)
+    prune(tmp_path, 2)
+    assert [path.name for path in committed(tmp_path)] == ["step-000003", "step-000004"]
+
+
+def test_a_save_that_fails_changes_nothing(tmp_path: Path) -> None:
+    write(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(TypeError):
+        write_checkpoint(tmp_path, 2, TENSORS, {"not JSON": object()}, {})
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert latest(tmp_path) is not None
+
+
+def test_what_a_killed_save_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-3-abc").mkdir()
+    assert [path.name for path in clear_unfinished(tmp_path)] == [".tmp-3-abc"]
+    assert not list(tmp_path.iterdir())
