@@ -19,9 +19,9 @@ def command(run: Path, out: Path, licence: TextIO) -> None:
 
     OUT is a run: it can be loaded, drawn with and fine-tuned from (`train --init-from`), but not resumed.
     """
+    from cdkit.engine.load import find_run
     from cdkit.engine.pack import pack
-    from cdkit.engine.run import Run
 
-    made = pack(Run.open(run), out, licence=licence.read())
+    made = pack(find_run(run), out, licence=licence.read())
     size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
     click.echo(f"{made}: {size / 1e6:.1f} MB")

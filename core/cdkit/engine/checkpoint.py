@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 TEMPORARY = ".tmp-"
 TRASH = ".trash-"
+OLD = ".old-"
 
 Tensors = Mapping[str, Mapping[str, Tensor]]  # by file (backbone, ema …), then by key
 
@@ -46,12 +47,16 @@ class Checkpoint:
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of one file, on the CPU. CheckpointError if the checkpoint has no such file."""
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         file = f"{name}.safetensors"
         if file not in self.manifest["files"]:
             raise CheckpointError(f"{self.folder}: has no {file}; it has {', '.join(self.manifest['files'])}")
-        return load_file(self.folder / file)
+        try:
+            return load_file(self.folder / file)
+        except SafetensorError as error:
+            raise CheckpointError(f"{self.folder / file}: is no safetensors file: {error}") from error
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,12 +83,14 @@ def write_checkpoint(folder: Path, step: int, tensors: Tensors, state: Mapping[s
         fsync_folder(temporary)
         target = folder / folder_of(step)
         if target.exists():
-            os.replace(target, folder / f"{TRASH}{step}-{uuid.uuid4().hex}")
+            # Not to the trash: killed before the next line, clearing puts it back.
+            os.replace(target, folder / f"{OLD}{target.name}")
         os.replace(temporary, target)
         fsync_folder(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    restore_old(folder)
     empty_trash(folder)
     return target
 
@@ -144,7 +151,9 @@ def verified(folder: Path) -> Checkpoint:
 
 
 def _check_schema(folder: Path, manifest: Any) -> None:
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict) or "step" not in manifest:
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    well_formed = isinstance(files, dict) and all(isinstance(described, dict) for described in files.values())
+    if not well_formed or not isinstance(manifest.get("step"), int):
         raise CheckpointError(f"{folder / MANIFEST}: is no manifest of a checkpoint")
     if manifest.get("schema") != SCHEMA:
         raise CheckpointError(
@@ -167,21 +176,43 @@ def _check_file(folder: Path, name: str, described: Mapping[str, Any]) -> None:
 
 def committed(folder: Path) -> list[Path]:
     """The folders of committed checkpoints, oldest step first, verified or not."""
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+    return sorted((path for path in folder.glob("step-*") if path.is_dir() and path.name[5:].isdigit()), key=step_of)
 
 
-def latest(folder: Path) -> Checkpoint | None:
-    """The highest step that verifies; None if there is no checkpoint. CheckpointError if there are some and none verifies."""
-    found = committed(folder)
+def step_of(folder: Path) -> int:
+    """The step that a checkpoint's folder is named after."""
+    return int(folder.name.removeprefix("step-"))
+
+
+def latest(folder: Path, say: Callable[[str], None] | None = None) -> Checkpoint | None:
+    """The highest step that verifies; None if there is no checkpoint. CheckpointError if there are some and none verifies.
+
+    say: is told of every newer one that is damaged.
+    """
     failures: list[CheckpointError] = []
-    for path in reversed(found):
+    for path in reversed(committed(folder)):
         try:
-            return verified(path)
+            found = verified(path)
         except CheckpointError as error:
             failures.append(error)
+            continue
+        for failure in failures if say else ():
+            say(f"damaged: {failure}; the older {found.folder.name} is used instead")  # pyright: ignore[reportOptionalCall]
+        return found
     if failures:
         raise failures[0]
     return None
+
+
+def set_aside_damaged(folder: Path) -> list[Path]:
+    """Rename checkpoints that do not verify, so that they neither count as kept nor stand in a new one's way."""
+    aside: list[Path] = []
+    for path in committed(folder):
+        try:
+            verified(path)
+        except CheckpointError:
+            aside.append(path.rename(path.with_name(f"damaged-{path.name}-{uuid.uuid4().hex[:8]}")))
+    return aside
 
 
 def prune(folder: Path, keep: int) -> None:
@@ -196,8 +227,16 @@ def empty_trash(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def restore_old(folder: Path) -> None:
+    """A checkpoint that was being replaced: back in its place if its successor never came, else away."""
+    for path in folder.glob(f"{OLD}*"):
+        place = folder / path.name.removeprefix(OLD)
+        os.replace(path, folder / f"{TRASH}{path.name}-{uuid.uuid4().hex}" if place.exists() else place)
+
+
 def clear_unfinished(folder: Path) -> list[Path]:
     """Remove what a killed save left behind, and say what it was."""
+    restore_old(folder)
     left = sorted(folder.glob(f"{TEMPORARY}*"))
     for path in left:
         shutil.rmtree(path, ignore_errors=True)

@@ -10,6 +10,14 @@ from typing import Any
 METRICS = "metrics.jsonl"
 
 
+def told(line: str) -> int | None:
+    """The step that a line tells of; None for the half of a line that a killed process may leave."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 class Journal:
     """Opened at a step, it forgets what an interrupted run wrote beyond it, so that no step is told twice."""
 
@@ -17,15 +25,16 @@ class Journal:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self.path = folder / METRICS
-        kept = [line for line in self._lines() if json.loads(line)["step"] <= start]
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        kept = [line for line in self._lines() if (step := told(line)) is not None and step <= start]
+        temporary = self.path.with_name(f".{METRICS}.tmp")
+        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        temporary.replace(self.path)
         self._board: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
 
     def _lines(self) -> list[str]:
         if not self.path.is_file():
             return []
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        return [line for line in lines if line.endswith("}")]  # a killed process may leave half a line
+        return self.path.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         with self.path.open("a", encoding="utf-8") as file:

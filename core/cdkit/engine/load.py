@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from cdkit.build import assemble
@@ -23,7 +24,7 @@ def load(source: str | Path, *, device: str | None = None, averaged: bool = True
     if path.suffix in {".yaml", ".yml"}:
         return assemble(read_spec(path)).to(pick_device(device)).eval()
     run = find_run(source)
-    checkpoint = run.latest()
+    checkpoint = run.latest(logging.getLogger("cdkit").warning)
     if checkpoint is None:
         raise CheckpointError(f"{run.path}: has no checkpoint yet", hint=f"cdkit train … --out {run.path}")
     model = assemble(run.spec())

@@ -11,7 +11,7 @@ from torch import Tensor
 from cdkit.engine.checkpoint import Checkpoint, write_checkpoint
 from cdkit.engine.run import SPEC, VERSIONS, Run
 from cdkit.engine.weights import FILES
-from cdkit.errors import CheckpointError, UsageError
+from cdkit.errors import CheckpointError, NumericsError, UsageError
 
 
 def pack(run: Run, out: Path, *, licence: str) -> Path:
@@ -21,13 +21,15 @@ def pack(run: Run, out: Path, *, licence: str) -> Path:
     checkpoint = run.latest()
     if checkpoint is None:
         raise CheckpointError(f"{run.path}: has no checkpoint yet")
+    weights = halved(checkpoint)
     out.mkdir(parents=True)
     for name in (SPEC, VERSIONS):
-        shutil.copyfile(run.path / name, out / name)
+        if (run.path / name).is_file():
+            shutil.copyfile(run.path / name, out / name)
     (out / "LICENSE.md").write_text(licence, encoding="utf-8")
     state = {"ledger": checkpoint.state()["ledger"], "ema_updates": 0}
-    kept = {key: checkpoint.manifest[key] for key in ("cdkit", "spec", "python", "torch", "parts")}
-    write_checkpoint(out / "checkpoints", checkpoint.step, halved(checkpoint), state, kept)
+    kept = {key: checkpoint.manifest[key] for key in ("cdkit", "spec", "python", "torch", "parts") if key in checkpoint.manifest}
+    write_checkpoint(out / "checkpoints", checkpoint.step, weights, state, kept)
     return out
 
 
@@ -41,4 +43,9 @@ def halved(checkpoint: Checkpoint) -> dict[str, dict[str, Tensor]]:
 
 
 def _half(value: Tensor) -> Tensor:
-    return value.to(torch.float16) if value.is_floating_point() else value
+    if not value.is_floating_point():
+        return value
+    half = value.to(torch.float16)
+    if not bool(half.isfinite().all()):
+        raise NumericsError("a weight is too large for float16; this run cannot be packed")
+    return half

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Generator
@@ -30,16 +31,20 @@ def progress(total: int, start: int) -> Generator[Report]:
 class _Lines:
     def __init__(self, total: int, start: int) -> None:
         self.total, self.start = total, start
-        self.began = self.said = time.monotonic()
+        self.said = time.monotonic()
+        self.began = 0.0
 
     def __call__(self, step: int, loss: float) -> None:
         now = time.monotonic()
+        if not self.began:  # the first step waits for workers and caches; it says nothing about the next ones
+            self.began, self.start = now, step
+            return
         if now - self.said < EVERY and step != self.total:
             return
         self.said = now
         rate = max(step - self.start, 1) / max(now - self.began, 1e-9)
         eta = _clock((self.total - step) / rate)
-        print(f"step {step}/{self.total}  loss {loss:.4f}  {rate:.1f} it/s  ETA {eta}", file=sys.stderr, flush=True)
+        print(f"step {step}/{self.total}{_loss(loss)}  {rate:.1f} it/s  ETA {eta}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -54,9 +59,14 @@ def _bar(total: int, start: int) -> Generator[Report]:
 
         def report(step: int, loss: float) -> None:
             rate = max(step - start, 1) / max(time.monotonic() - began, 1e-9)
-            bar.update(task, completed=step, description=f"loss {loss:.4f}  {rate:.1f} it/s")
+            bar.update(task, completed=step, description=f"{_loss(loss)}  {rate:.1f} it/s")
 
         yield report
+
+
+def _loss(loss: float) -> str:
+    """Nothing before the first logged step."""
+    return "" if math.isnan(loss) else f"  loss {loss:.4f}"
 
 
 def _clock(seconds: float) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +58,9 @@ class Run:
         """The filled spec that the run was made with."""
         return read_spec(self.path / SPEC)
 
-    def latest(self) -> Checkpoint | None:
-        """The highest step that verifies; None before the first save."""
-        return latest(self.checkpoints)
+    def latest(self, say: Callable[[str], None] | None = None) -> Checkpoint | None:
+        """The highest step that verifies; None before the first save. say: is told of newer ones that are damaged."""
+        return latest(self.checkpoints, say)
 
     def check_same(self, spec: Spec) -> None:
         """SpecError, with the difference, if the run was made with another spec."""

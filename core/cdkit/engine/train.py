@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cdkit.build import assemble
 from cdkit.conditions import Ledger
 from cdkit.diffusion.random import keys, normal, uniform
 from cdkit.engine.batches import Batch, Batches, loader
-from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, prune, write_checkpoint
+from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, prune, set_aside_damaged, write_checkpoint
 from cdkit.engine.device import mixed_precision, pick_device
 from cdkit.engine.ema import Ema
 from cdkit.engine.journal import Journal
@@ -29,8 +30,8 @@ from cdkit.engine.pictures import draw_grid
 from cdkit.engine.progress import progress
 from cdkit.engine.run import Run, versions
 from cdkit.engine.stop import Stop, Stopped, stoppable
-from cdkit.engine.weights import load_exactly, load_matching, weights_of
-from cdkit.errors import NumericsError
+from cdkit.engine.weights import load_exactly, load_matching, load_weights, weights_of
+from cdkit.errors import NumericsError, UsageError
 from cdkit.parts import Dataset
 from cdkit.spec import Spec
 from cdkit.version import VERSION
@@ -53,10 +54,10 @@ def train(
     init_from: start a new run from this one's weights. minutes: stop, saved, after about so long. override: go on although
     the spec has changed. Raises Stopped after a signal, NumericsError before an update that would spoil the weights.
     """
-    if override and (out / "spec.yaml").is_file():
-        Run(out).rewrite(spec)
-    run = Run.create(out, spec)
+    run = Run(out) if override and (out / "spec.yaml").is_file() else Run.create(out, spec)
     with run.lock(), stoppable() as stop:
+        if override:
+            run.rewrite(spec)
         trainer = Trainer(spec, run, pick_device(device), say)
         trainer.begin(init_from)
         trainer.go(stop, minutes)
@@ -104,8 +105,13 @@ class Trainer:
         """Resume from the latest checkpoint, or start: from another run's weights, or as drawn."""
         for path in clear_unfinished(self.run.checkpoints):
             self.say(f"removed {path.name}, left by a save that was not finished")
-        checkpoint = self.run.latest()
-        if checkpoint is not None:
+        checkpoint = self.run.latest(self.say)
+        for path in set_aside_damaged(self.run.checkpoints):
+            self.say(f"set aside as {path.name}")
+        if checkpoint is not None and "optimizer" not in checkpoint.names:
+            load_weights(self.model, checkpoint, averaged=False)
+            self.say(f"{self.run.path}: starts from the weights of {checkpoint.folder.name}, which holds no optimizer")
+        elif checkpoint is not None:
             self._restore(checkpoint)
             self.say(f"{self.run.path}: going on at step {self.step} of {self.options.steps}")
         elif init_from is not None:
@@ -151,7 +157,7 @@ class Trainer:
             self._save_once()
         finally:
             journal.close()
-        if stop.asked:
+        if stop.asked and self.step < self.options.steps:
             raise Stopped(stop.asked, self.step, str(self.run.path))
 
     def _groups(self) -> Iterator[list[Batch]]:
@@ -224,11 +230,11 @@ class Trainer:
         path = self.run.path / "samples" / f"step-{self.step:06d}.png"
         if self.spec.sampler is None:
             return
-        if self.ema is None:
-            draw_grid(self.model, self.options.prompts, path)
-            return
-        with self.ema:
-            draw_grid(self.model, self.options.prompts, path)
+        with self.ema or nullcontext():
+            try:
+                draw_grid(self.model, self.options.prompts, path)
+            except UsageError as error:  # a grid that cannot be drawn is no reason to lose a training
+                self.say(f"no sample grid: {error}")
 
 
 def facts(spec: Spec) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def draw(
     raw = by_column(model, values)
     total = count(raw, seeds, n)
     unwanted = {column: spread(column, given, total) for column, given in by_column(model, negative or ()).items()}
+    if total < 1:
+        raise UsageError("nothing to draw: no prompt, and no number of pictures", hint="give a prompt, or n of at least 1")
     numbers = tuple(seeds) if seeds is not None else tuple(range(seed, seed + total))
     if len(numbers) != total:
         raise UsageError(f"{len(numbers)} seeds for {total} pictures", hint="give one seed a picture")
@@ -60,9 +62,11 @@ def draw(
     chunks = [range(start, min(start + batch, total)) for start in range(0, total, batch)]
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
-        drawn = [_drawn(model, recipe, _rows(raw, at), _rows(unwanted, at), [numbers[i] for i in at]) for at in chunks]
-    model.train(was_training)
+    try:
+        with torch.inference_mode():
+            drawn = [_drawn(model, recipe, _rows(raw, at), _rows(unwanted, at), [numbers[i] for i in at]) for at in chunks]
+    finally:
+        model.train(was_training)
     captions = tuple(_caption(raw, index) for index in range(total))
     words = {**recipe.words, "negative": {column: list(given) for column, given in unwanted.items()}}
     return Samples(torch.cat(drawn), captions, numbers, words)
@@ -72,7 +76,7 @@ def by_column(model: Model, values: Values) -> dict[str, Sequence[Any]]:
     """Prompts alone belong to the model's text column; anything else names its columns itself."""
     if isinstance(values, Mapping):
         _known_columns(model, values)
-        return dict(values)
+        return {column: [given] if isinstance(given, str) else given for column, given in values.items()}
     prompts = [values] if isinstance(values, str) else list(values)
     if not prompts:
         return {}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 READABLE = 112  # screen pixels a picture should at least be wide, so that its caption fits under it
 MARGIN = 8
 LINE = 16
+BEYOND = 0x2E80  # where the scripts of East Asia begin, which Pillow's own font lacks
+FONTS = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "wqy-zenhei.ttc", "msyh.ttc", "PingFang.ttc", "simsun.ttc")
 
 
 def labelled_grid(images: Tensor, captions: Sequence[str], *, columns: int | None = None, scale: int | None = None) -> Image:
@@ -27,6 +29,8 @@ def labelled_grid(images: Tensor, captions: Sequence[str], *, columns: int | Non
     height, width = images.shape[-2] * scale, images.shape[-1] * scale
     page = Image.new("RGB", (tiles.width, ceil(len(images) / columns) * (height + MARGIN + LINE) + MARGIN), "white")
     pen, font = ImageDraw.Draw(page), caption_font(captions)
+    if font is None:  # code points can at least be looked up; a row of empty boxes cannot
+        captions, font = [caption.encode("unicode_escape").decode() for caption in captions], caption_font(())
     for index, caption in enumerate(captions):
         row, column = divmod(index, columns)
         left, top = MARGIN + column * (width + MARGIN), MARGIN + row * (height + MARGIN + LINE)
@@ -46,17 +50,17 @@ def _tiles(images: Tensor, columns: int, scale: int) -> Image:
 
 
 def caption_font(captions: Sequence[str]) -> Any:
-    """Pillow's own font; for Chinese, a font of this machine that has the characters, if one is found."""
+    """Pillow's own font; for Chinese, a font of this machine that has the characters, or None if none is found."""
     from PIL import ImageFont
 
-    if all(ord(letter) < 0x2E80 for caption in captions for letter in caption):
+    if all(ord(letter) < BEYOND for caption in captions for letter in caption):
         return ImageFont.load_default(12)
-    for name in ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "wqy-zenhei.ttc", "msyh.ttc", "PingFang.ttc", "simsun.ttc"):
+    for name in FONTS:
         try:
             return ImageFont.truetype(name, 12)
         except OSError:
             continue
-    return ImageFont.load_default(12)
+    return None
 
 
 def shortened(caption: str, font: Any, width: int) -> str:

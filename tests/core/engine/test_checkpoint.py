@@ -13,6 +13,8 @@ from cdkit.engine.checkpoint import (
     committed,
     latest,
     prune,
+    set_aside_damaged,
+    sha256,
     verified,
     write_checkpoint,
 )
@@ -107,9 +109,13 @@ def test_a_pickle_under_another_name_is_never_opened(tmp_path: Path) -> None:
             return marker.touch, ()
 
     folder = write(tmp_path)
-    (folder / "ema.safetensors").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(CheckpointError):
-        verified(folder)
+    path = folder / "ema.safetensors"
+    path.write_bytes(pickle.dumps(Bomb()))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"ema\.safetensors: is no safetensors file"):
+        verified(folder).tensors("ema")
     assert not marker.exists()
 
 
@@ -156,3 +162,44 @@ def test_what_a_killed_save_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".tmp-3-abc").mkdir()
     assert [path.name for path in clear_unfinished(tmp_path)] == [".tmp-3-abc"]
     assert not list(tmp_path.iterdir())
+
+
+def test_killed_between_the_two_renames_of_a_second_save_nothing_is_lost(tmp_path: Path) -> None:
+    """The old checkpoint is out of its place, the new one not yet in it: clearing puts the old one back."""
+    folder = write(tmp_path)
+    folder.rename(tmp_path / ".old-step-000001")
+    (tmp_path / ".tmp-1-abc").mkdir()
+    clear_unfinished(tmp_path)
+    assert latest(tmp_path) is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+
+
+def test_steps_are_numbers_not_words(tmp_path: Path) -> None:
+    for step in (999_999, 1_000_000):
+        write(tmp_path, step)
+    prune(tmp_path, 1)
+    found = latest(tmp_path)
+    assert found is not None
+    assert found.step == 1_000_000
+
+
+def test_a_damaged_newest_checkpoint_is_told_and_set_aside(tmp_path: Path) -> None:
+    for step in (1, 2):
+        write(tmp_path, step)
+    (tmp_path / "step-000002" / "state.json").write_text("{}")
+    said: list[str] = []
+    latest(tmp_path, said.append)
+    assert "state.json" in said[0]
+    assert "the older step-000001 is used instead" in said[0]
+    assert [path.name.startswith("damaged-step-000002") for path in set_aside_damaged(tmp_path)] == [True]
+    assert [path.name for path in committed(tmp_path)] == ["step-000001"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"files": [], "step": 1}', '{"files": {"a": 1}, "step": 1}', '{"files": {}, "step": "x"}']
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    folder = write(tmp_path)
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(CheckpointError, match="is no manifest"):
+        verified(folder)

@@ -121,6 +121,7 @@ def poisoned(spec: Spec) -> Spec:
 
     class Poisoned(real):
         def augment(self, example, generator):  # pyright: ignore
+            del generator
             image = example.image.clone()
             image[0, 0, 0] = math.nan
             return replace(example, image=image)

@@ -1,0 +1,119 @@
+"""The command line: quick to help, exact in its exit codes, and never a traceback for what a person got wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cdkit.cli.app import VERBS, cdkit
+from cdkit.cli.failures import failed, handled, inert
+from cdkit.errors import CheckpointError, DataError, EnvironmentFault, NumericsError, PluginError, SpecError, UsageError
+
+SPECS = Path(__file__).parents[3] / "specs"
+HEAVY = ("torch", "transformers", "pydantic", "yaml", "rich", "numpy", "PIL")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = "from cdkit.cli.app import main; main()"
+    return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from cdkit.cli.app import cdkit; cdkit(['--help'], standalone_mode=False);"
+        f"print([module for module in {HEAVY!r} if module in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]"
+    assert all(verb in said for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str) -> None:
+    command = cdkit.get_command(cdkit.make_context("cdkit", ["--help"], resilient_parsing=True), verb)
+    assert command is not None
+    assert command.help
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("trian",), 2, "no command 'trian'; did you mean 'train'?"),
+        (("build", "nowhere.yaml"), 2, "nowhere.yaml"),
+        (("build", str(SPECS / "digits.yaml"), "--set", "backbone.widht=3"), 3, "did you mean 'width'"),
+        (("build", str(SPECS / "digits.yaml"), "--set", "sampler.use=ddimm"), 3, "did you mean 'ddim'"),
+        (("sample", "nobody"), 6, "neither a run folder nor a model that ships in a package; those are animals"),
+        (
+            ("train", str(SPECS / "digits.yaml"), "--device", "cuda:77", "--out", "{tmp}/run"),
+            7,
+            "--device cuda:77: cannot be used",
+        ),
+        (("doctor", "--verify", "nobody"), 6, "nobody: is neither a run folder"),
+        (("data", "fetch", "animls"), 4, "did you mean 'animals'"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_an_exit_code(tmp_path: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    done = run(*(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (SpecError("x"), 3),
+        (PluginError("x"), 4),
+        (DataError("x"), 5),
+        (CheckpointError("x"), 6),
+        (EnvironmentFault("x"), 7),
+        (NumericsError("x"), 8),
+        (KeyboardInterrupt(), 130),
+        (MemoryError(), 7),
+        (OSError(28, "No space left on device", "/run"), 7),
+    ],
+)
+def test_every_failure_has_its_exit_code(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        raise error
+
+    assert handled(work, debug=False) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_defect_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        failed(ZeroDivisionError(), debug=False)
+
+
+def test_no_terminal_obeys_a_message() -> None:
+    assert inert("a\x1b[31mred\u202e猫") == "a\\x1b[31mred\\u202e猫"
+
+
+def test_build_reports_stable_diffusion_as_json() -> None:
+    done = run("build", str(SPECS / "sd_like.yaml"), "--json")
+    made = json.loads(done.stdout)
+    assert made["parameters"]["denoiser"] == 859_520_964
+    assert made["parameters"]["backbone"] + sum(made["parameters"]["taps"].values()) == 859_520_964
+    assert made["conditions"]["text"]["liveness"]["reaches_output"]
+
+
+def test_a_built_model_can_be_loaded_and_drawn_with(tmp_path: Path) -> None:
+    built = run("build", str(SPECS / "digits.yaml"), "--set", "sampler.steps=2", "--out", str(tmp_path / "born"))
+    assert built.returncode == 0, built.stderr
+    drawn = run("sample", str(tmp_path / "born"), "-p", "../../x", "--guidance", "1", "--out", str(tmp_path / "out"), "--json")
+    assert drawn.returncode == 0, drawn.stderr
+    pictures = json.loads(drawn.stdout)["pictures"]
+    assert [Path(path).parent for path in pictures] == [tmp_path / "out"]
+    assert run("doctor", "--verify", str(tmp_path / "born")).returncode == 0
+
+
+def test_doctor_finds_nothing_wrong_here() -> None:
+    done = run("doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["problems"] == []
