@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cdkit import testing
 from cdkit.diffusion.process import Diffusion
 from cdkit.hooks import KINDS
 from cdkit.registry import Registry
@@ -54,7 +55,19 @@ def tables() -> dict[str, str]:
     """Markdown by marker: a table for every section, and for every kind its parts one by one."""
     registry = Registry.installed()
     made = {name: table(options_of(section).values()) for name, section in SECTIONS.items()}
-    return made | {kind: "\n".join(parts(registry, kind)) for kind in KINDS if kind != "run"}
+    made |= {kind: "\n".join(parts(registry, kind)) for kind in KINDS if kind != "run"}
+    return made | {"checks": checks()}
+
+
+def checks() -> str:
+    """What cdkit.testing holds each kind of part to."""
+    groups = {name: getattr(testing, name) for name in testing.__all__ if name.endswith("_CHECKS")}
+    rows = [
+        f"| `{group}` | {name} | {cell(inspect.getdoc(check) or '')} |"
+        for group in groups
+        for name, check in groups[group].items()
+    ]
+    return "\n".join(["| of | check | what it holds |", "|---|---|---|", *rows, ""])
 
 
 def table(options: Iterable[Option]) -> str:
