@@ -63,11 +63,16 @@ def checks() -> str:
     """What cdkit.testing holds each kind of part to."""
     groups = {name: getattr(testing, name) for name in testing.__all__ if name.endswith("_CHECKS")}
     rows = [
-        f"| `{group}` | {name} | {cell(inspect.getdoc(check) or '')} |"
-        for group in groups
-        for name, check in groups[group].items()
+        f"| `{group}` | {name} | {cell(first_words(check))} |"
+        for group, checks in groups.items()
+        for name, check in checks.items()
     ]
     return "\n".join(["| of | check | what it holds |", "|---|---|---|", *rows, ""])
+
+
+def first_words(documented: Any) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())
 
 
 def table(options: Iterable[Option]) -> str:
