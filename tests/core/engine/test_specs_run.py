@@ -1,0 +1,38 @@
+"""Every spec that ships trains a step and draws, with the network that it names, wherever its data and weights are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cdkit.engine.evaluate import make_dataset
+from cdkit.engine.load import load
+from cdkit.engine.train import train
+from cdkit.errors import CdkitError
+from cdkit.spec import read_spec
+
+SPECS = Path(__file__).parents[3] / "specs"
+TRAINED = sorted(path for path in SPECS.glob("*.yaml") if path.stem not in {"sd_like", "film"})  # these two name no data
+ONCE = ("train.steps=1", "train.batch=2", "train.workers=0", "train.sample_every=0", "sampler.steps=2")
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+def test_a_shipped_spec_trains_and_draws(path: Path, tmp_path: Path) -> None:
+    spec = read_spec(path, overrides=ONCE)
+    try:
+        dataset = make_dataset(spec)
+        first = dataset.split("train")[0]
+        run = train(spec, tmp_path / "run", say=lambda _: None)
+    except CdkitError as error:
+        pytest.skip(f"not at hand here: {error}")
+    model = load(run.path)
+    samples = model.sample(
+        {column: [first.values[column][0]] for column in model.columns}, n=1, guidance=1.0 if model.columns else None
+    )
+    assert samples.images.shape == (1, *spec_shape(spec))
+    assert samples.images.isfinite().all()
+
+
+def spec_shape(spec: object) -> tuple[int, int, int]:
+    sample = spec.sample  # pyright: ignore[reportAttributeAccessIssue]
+    return sample.channels, sample.height, sample.width
