@@ -19,6 +19,7 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
+from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, DataError, EnvironmentFault, PromptError
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "TextEncoder",
     "Unit",
     "Widths",
+    "cache_folder",
 ]
 
 Positive = Annotated[int, Gt(0)]

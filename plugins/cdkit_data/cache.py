@@ -1,4 +1,4 @@
-"""The folder where fetched files are kept, and how they get there: whole or not at all."""
+"""How fetched files get into the cache folder: whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,24 +6,13 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from cdkit.parts import DataError, EnvironmentFault
+from cdkit.parts import DataError, EnvironmentFault, cache_folder
 from torch import Tensor
 
-
-def cache_folder() -> Path:
-    """$CDKIT_CACHE, else cdkit/ in $XDG_CACHE_HOME or ~/.cache, else (no home at all) in the folder for temporary files."""
-    named = os.environ.get("CDKIT_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    if base and Path(base).is_absolute():
-        return Path(base) / "cdkit"
-    home = Path(os.path.expanduser("~"))
-    return home / ".cache" / "cdkit" if home.is_absolute() else Path(tempfile.gettempdir()) / "cdkit"
+__all__ = ["cache_folder", "digest_of", "intact", "read_tensors", "say", "sha256", "write_tensors"]
 
 
 def say(line: str) -> None:

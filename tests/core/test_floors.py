@@ -26,6 +26,7 @@ FLOORS = {
     "hooks": 0,
     "errors": 0,
     "version": 0,
+    "cache": 0,
 }
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +43,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 def fetch(name: str) -> None:
     """Obtain data set NAME, check it, and keep it in the cache folder ($CDKIT_CACHE, else the user's own)."""
+    from cdkit.cache import cache_folder
     from cdkit.registry import Registry
 
     cache = cache_folder()
@@ -82,18 +81,6 @@ def show(name: str, options: tuple[str, ...], split: str, n: int, out: Path | No
 def first_sentence(text: str | None) -> str:
     """Of a docstring; its first line where that is shorter."""
     return (text or "").strip().split("\n")[0].split(". ")[0].rstrip(".")
-
-
-def cache_folder() -> Path:
-    """$CDKIT_CACHE, else cdkit/ in $XDG_CACHE_HOME or ~/.cache, else (no home at all) in the folder for temporary files."""
-    named = os.environ.get("CDKIT_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    if base and Path(base).is_absolute():
-        return Path(base) / "cdkit"
-    home = Path(os.path.expanduser("~"))
-    return home / ".cache" / "cdkit" if home.is_absolute() else Path(tempfile.gettempdir()) / "cdkit"
 
 
 def made(factory: Any, name: str, options: tuple[str, ...]) -> Dataset:

@@ -82,7 +82,7 @@ def plugins() -> dict[str, str]:
 
 
 def cache() -> dict[str, Any]:
-    from cdkit.engine.cache import cache_folder
+    from cdkit.cache import cache_folder
 
     folder = cache_folder()
     there = next(path for path in (folder, *folder.parents) if path.exists())

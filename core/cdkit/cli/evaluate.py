@@ -57,7 +57,7 @@ def command(
 
         cdkit evaluate RUN --metric said_drawn --split validation --guidance 1,1.5,2
     """
-    from cdkit.engine.cache import cache_folder
+    from cdkit.cache import cache_folder
     from cdkit.engine.evaluate import evaluate, make_dataset, make_metrics, write_reports
     from cdkit.engine.examinee import Examined
     from cdkit.engine.load import load
