@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from cdkit.model.pixels import to_picture
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -42,8 +44,6 @@ def labelled_grid(images: Tensor, captions: Sequence[str], *, columns: int | Non
 
 def _tiles(images: Tensor, columns: int, scale: int) -> Image:
     from torchvision.utils import make_grid
-
-    from cdkit.model.samples import to_picture
 
     big = F.interpolate(images.float().clamp(-1, 1), scale_factor=scale, mode="nearest")
     return to_picture(make_grid(big, nrow=columns, padding=MARGIN, pad_value=1.0))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
+
+from cdkit.model.pixels import to_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,12 +69,3 @@ class Samples:
         buffer = io.BytesIO()
         self.grid().save(buffer, format="PNG")
         return buffer.getvalue()
-
-
-def to_picture(image: Tensor) -> Image:
-    """(C, H, W) in [-1, 1] -> a Pillow image; C is 1 or 3."""
-    from PIL import Image
-
-    levels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    pixels = levels[0].numpy() if levels.shape[0] == 1 else levels[:3].permute(1, 2, 0).contiguous().numpy()
-    return Image.fromarray(pixels)
