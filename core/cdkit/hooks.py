@@ -33,6 +33,8 @@ GROUP = "cdkit"
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
+# A specification has no body: pluggy reads its signature alone. mypy is told so, hook by hook.
+
 
 @hookspec
 def cdkit_encoder() -> type[Encoder] | type[Joiner]:  # type: ignore[empty-body]

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from cdkit.build import assemble
-from cdkit.conditions import Ledger
 from cdkit.diffusion.random import keys, normal, uniform
 from cdkit.engine.batches import Batch, Batches, loader
 from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, prune, set_aside_damaged, write_checkpoint
@@ -30,7 +29,7 @@ from cdkit.engine.pictures import draw_grid
 from cdkit.engine.progress import progress
 from cdkit.engine.run import Run, versions
 from cdkit.engine.stop import Stop, Stopped, stoppable
-from cdkit.engine.weights import load_exactly, load_matching, load_weights, weights_of
+from cdkit.engine.weights import load_matching, load_weights, weights_of
 from cdkit.errors import NumericsError, UsageError
 from cdkit.parts import Dataset
 from cdkit.spec import Spec
@@ -120,13 +119,11 @@ class Trainer:
             self.say(f"{self.run.path}: training {self.spec.name} for {self.options.steps} steps on {self.device}")
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        for name in ("backbone", "encoders"):
-            load_exactly(getattr(self.model, name), checkpoint.tensors(name), str(checkpoint.folder / name))
+        load_weights(self.model, checkpoint, averaged=False)
         load_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
         state = checkpoint.state()
         if self.ema is not None:
             self.ema.load(checkpoint.tensors("ema"), state["ema_updates"])
-        self.model.ledger = Ledger.from_json(state["ledger"])
         self.step = checkpoint.step
 
     def _inherit(self, other: Run) -> None:
