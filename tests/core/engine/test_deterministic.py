@@ -28,7 +28,8 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Generator[pytest.MonkeyPatch]:
     torch.backends.cudnn.benchmark = benchmark
 
 
-def test_what_cannot_be_repeated_is_an_error(restored: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("restored")
+def test_what_cannot_be_repeated_is_an_error() -> None:
     at, values = torch.tensor([0, 0]), torch.tensor([1.0, 2.0])
     torch.zeros(3).put_(at, values)  # which of the two stays is left open
     be_deterministic()

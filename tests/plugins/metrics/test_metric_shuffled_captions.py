@@ -53,7 +53,7 @@ def trained(dataset: Dataset) -> Model:
 
 def identified(model: Model, cache: Path) -> dict[str, Any]:
     metric = Identification(pairs=181, levels=(0.4, 0.6, 0.8))
-    return dict(metric(Examined(model, Digits(), cache, tell=lambda line: None))["identified"])
+    return dict(metric(Examined(model, Digits(), cache, tell=str))["identified"])
 
 
 @pytest.mark.parametrize(("dataset", "at_chance"), [(Digits, False), (Shuffled, True)])
