@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ConditioningInjector,
         Dataset,
         Encoder,
+        Format,
         Guider,
         Joiner,
         Metric,
@@ -77,8 +78,13 @@ def cdkit_metric() -> Callable[..., Metric]:  # type: ignore[empty-body]
 
 
 @hookspec
+def cdkit_format() -> type[Format]:  # type: ignore[empty-body]
+    """How others keep the same models on disk (`format.NAME`)."""
+
+
+@hookspec
 def cdkit_run() -> Path:  # type: ignore[empty-body]
     """The folder of a trained run that ships in a package (`run.NAME`)."""
 
 
-KINDS = ("encoder", "injector", "backbone", "sampler", "guider", "autoencoder", "dataset", "metric", "run")
+KINDS = ("encoder", "injector", "backbone", "sampler", "guider", "autoencoder", "dataset", "metric", "format", "run")

@@ -20,12 +20,13 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
 from cdkit.cache import cache_folder
-from cdkit.errors import CdkitError, DataError, EnvironmentFault, PromptError
+from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
 
 __all__ = [
     "Autoencoder",
     "Backbone",
     "CdkitError",
+    "CheckpointError",
     "Conditioning",
     "ConditioningInjector",
     "DataError",
@@ -35,6 +36,9 @@ __all__ = [
     "EnvironmentFault",
     "Examinee",
     "Example",
+    "Files",
+    "Foreign",
+    "Format",
     "Grid",
     "Guider",
     "Joined",
@@ -57,6 +61,7 @@ __all__ = [
     "Tap",
     "TextEncoder",
     "Unit",
+    "UsageError",
     "Widths",
     "cache_folder",
 ]
@@ -377,3 +382,39 @@ class Metric(ABC):
     @abstractmethod
     def __call__(self, examinee: Examinee) -> Mapping[str, Any]:
         """Figures by name, JSON-ready, each with what is needed to read it (its floor, its interval, its n)."""
+
+
+# --------------------------------------------------------------------------- what others call it
+
+Files: TypeAlias = Mapping[str, bytes | Mapping[str, Tensor]]  # by file name: as they are, or the tensors of a safetensors
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A model that others keep in their own layout, in our words: what a Format reads, and what it writes."""
+
+    spec: Mapping[str, Any]  # as YAML gives it; `here:NAME` is the folder NAME of `beside`, any other folder a path
+    weights: Mapping[str, Tensor]  # of the backbone with its taps, by our names, in the dtype of the file
+    averaged: bool | None  # True: the moving average (EMA); False: what the optimizer moved; None: nobody says
+    beside: Mapping[str, Callable[[], Files]]  # folders that go with the weights, read when they are asked for
+    notes: tuple[str, ...] = ()  # what was found out, taken for granted or left out: a line each, for a person
+
+
+class Format(ABC):
+    """How others keep models on disk. Made as cls(); what it cannot express it refuses with UsageError."""
+
+    @abstractmethod
+    def recognises(self, source: Path) -> bool:
+        """Is this file or folder one of its kind? Looked at briefly: no tensor is read."""
+
+    @abstractmethod
+    def read(
+        self, source: Path, *, averaged: bool | None = None, prediction: str | None = None, tokenizer: Path | None = None
+    ) -> Foreign:
+        """averaged: which weights, where there are two sets; None takes the average and notes it. prediction: what the network
+        predicts, and tokenizer: its folder, where the source does not say. CheckpointError for tensors that it has no place for.
+        """
+
+    @abstractmethod
+    def write(self, model: Foreign, target: Path) -> Sequence[str]:
+        """Leave the model at a path that is not there yet; returns notes. UsageError for what the format cannot express."""

@@ -90,7 +90,7 @@ def make_readers(spec: Spec, made: Mapping[str, Reader]) -> dict[str, Reader]:
 def make_encoder(condition: ConditionSpec, spec: Spec) -> Reader:
     """One condition's encoder, its weights frozen where the spec or the encoder says so."""
     cls = condition.part.factory()
-    options = dict(condition.part.options)
+    options = condition.part.keywords
     if "sample" in signature(cls).parameters:
         options["sample"] = sample_shape(spec)
     with blamed(condition.place, f"conditions.{condition.name}"), drawn(spec.seed, "encoder", condition.name):
@@ -104,7 +104,7 @@ def make_encoder(condition: ConditionSpec, spec: Spec) -> Reader:
 def make_joiner(condition: ConditionSpec, spec: Spec, readers: Mapping[str, Reader]) -> Reader:
     widths = tuple(readers[part].encoder.widths for part in condition.of)
     with blamed(condition.place, f"conditions.{condition.name}"), drawn(spec.seed, "encoder", condition.name):
-        joiner: Joiner = condition.part.factory()(widths, **condition.part.options)
+        joiner: Joiner = condition.part.factory()(widths, **condition.part.keywords)
     return Reader(joiner, of=condition.of)
 
 
@@ -123,7 +123,7 @@ def make_injector(injector: InjectorSpec, spec: Spec, widths: Mapping[str, Width
     try:
         with blamed(injector.place, f"injectors.{injector.name}"):
             made = injector.part.factory()(
-                injector.streams, tuple(widths[name] for name in injector.streams), **injector.part.options
+                injector.streams, tuple(widths[name] for name in injector.streams), **injector.part.keywords
             )
     except SpecError as error:
         raise SpecError(f"{error}; {sources}", hint=error.hint) from error
@@ -138,7 +138,7 @@ def offers(widths: Widths) -> str:
 
 def make_backbone(spec: Spec, mounting: Mounting) -> Backbone:
     with blamed(spec.backbone.place, "backbone"), drawn(spec.seed, "backbone"):
-        backbone: Backbone = spec.backbone.factory()(mounting, sample_shape(spec), **spec.backbone.options)
+        backbone: Backbone = spec.backbone.factory()(mounting, sample_shape(spec), **spec.backbone.keywords)
     check_multiple(spec, backbone)
     return backbone
 
@@ -160,7 +160,7 @@ def make_autoencoder(spec: Spec) -> Autoencoder | None:
     if spec.autoencoder is None:
         return None
     with blamed(spec.autoencoder.place, "autoencoder"), drawn(spec.seed, "autoencoder"):
-        autoencoder: Autoencoder = spec.autoencoder.factory()(**spec.autoencoder.options)
+        autoencoder: Autoencoder = spec.autoencoder.factory()(**spec.autoencoder.keywords)
     freeze(autoencoder)
     if autoencoder.channels != spec.sample.channels:
         raise SpecError(

@@ -22,7 +22,7 @@ def make_sampler(spec: Spec, use: str | None = None, steps: int | None = None) -
     if spec.sampler is None or (use is not None and use != spec.sampler.part.use):
         return spec.registry.get("sampler", str(use))(), length, spacing
     with blamed(spec.sampler.part.place, "sampler"):
-        return spec.sampler.part.factory()(**spec.sampler.part.options), length, spacing
+        return spec.sampler.part.factory()(**spec.sampler.part.keywords), length, spacing
 
 
 def make_guider(spec: Spec, scale: float | None = None) -> Guider | None:
@@ -33,6 +33,6 @@ def make_guider(spec: Spec, scale: float | None = None) -> Guider | None:
                 f"{spec.name} has no `guidance:`, so nothing takes the scale {scale}", hint="add `guidance: {use: cfg}`"
             )
         return None
-    options = dict(spec.guidance.options) | ({} if scale is None else {"scale": scale})
+    options = spec.guidance.keywords | ({} if scale is None else {"scale": scale})
     with blamed(spec.guidance.place, "guidance"):
         return spec.guidance.factory()(**options)

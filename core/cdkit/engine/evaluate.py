@@ -55,7 +55,7 @@ def make_dataset(spec: Spec) -> Dataset:
     if spec.data is None:
         raise UsageError(f"{spec.name} has no `data:`, so there is nothing to judge it on", hint="add `data:` to the spec")
     with blamed(spec.data.place, "data"):
-        dataset: Dataset = spec.data.factory()(**spec.data.options)
+        dataset: Dataset = spec.data.factory()(**spec.data.keywords)
     return dataset
 
 
@@ -78,7 +78,7 @@ def make_metrics(spec: Spec, names: Sequence[str] = (), *, options: Mapping[str,
 def _from_spec(part: PartSpec, given: Mapping[str, Any]) -> Asked:
     factory = part.factory()
     with blamed(part.place, "evaluate"):
-        return Asked(part.use, factory(**{**part.options, **_taken(factory, given)}))
+        return Asked(part.use, factory(**{**part.keywords, **_taken(factory, given)}))
 
 
 def _taken(factory: Any, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ BASES = {
     "autoencoder": ("Autoencoder",),
     "dataset": ("Dataset",),
     "metric": ("Metric",),
+    "format": ("Format",),
 }
 CALLS = {"injector": "tap", "sampler": "__call__"}
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -50,7 +50,12 @@ def injector(spec: InjectorSpec) -> dict[str, Any]:
 
 
 def part(spec: PartSpec) -> dict[str, Any]:
-    return {"use": spec.use, **plain(spec.options)}
+    """`here:` written out: a filled spec lies in another folder than what it was filled from."""
+    return {"use": spec.use, **plain({key: absolute(value, spec.keywords[key]) for key, value in spec.options.items()})}
+
+
+def absolute(value: Any, meant: Any) -> Any:
+    return value if value is meant else str(Path(meant).resolve())
 
 
 def plain(value: Any) -> Any:
@@ -81,7 +86,7 @@ def digest(spec: Spec) -> str:
 
 def meant(spec: PartSpec) -> dict[str, Any]:
     """A part by who provides it, so that `unet` and `cdkit/unet` are one; the version is no part of the meaning."""
-    return {**part(spec), "use": f"{spec.provider.partition('==')[0]}/{spec.name}"}
+    return {**plain(spec.options), "use": f"{spec.provider.partition('==')[0]}/{spec.name}"}
 
 
 def to_yaml(spec: Spec) -> str:

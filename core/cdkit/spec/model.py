@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cdkit.registry import Registry
+from cdkit.spec.here import located
 from cdkit.spec.place import Place
 from cdkit.spec.sections import SampleSection, Spacing, TrainSection
 
@@ -28,6 +29,11 @@ class PartSpec:
     def factory(self) -> Any:
         """The class or function that makes the part."""
         return self.registry.get(self.kind, self.use)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The options as the part is made with them: `here:NAME` is NAME beside the file that says so."""
+        return {key: located(value, self.places.get(key, self.place)) for key, value in self.options.items()}
 
     @property
     def name(self) -> str:
