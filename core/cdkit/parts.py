@@ -276,7 +276,7 @@ class Sampler(Protocol):
     """Pure: no prompt and no guidance in sight. A part of this kind is a frozen dataclass whose fields are its options."""
 
     def __call__(self, denoise: Denoise, x: Tensor, grid: Grid, generators: Sequence[torch.Generator]) -> Tensor:
-        """x = sigma[0] * noise (+ alpha[0] * clean) -> the clean picture. Fresh noise comes from generators, one an image."""
+        """x, a picture at the noise level of index 0, -> the clean picture. Fresh noise comes from generators, one an image."""
         ...
 
 

@@ -24,7 +24,7 @@ SAMPLERS = {
 # Where an option is left out of a scheduler's configuration, diffusers takes these.
 BETAS = {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"}
 SPACING = {"DDPMScheduler": "leading", "DDIMScheduler": "leading", "PNDMScheduler": "leading", "LCMScheduler": "leading"}
-CLIPPING = ("DDIMScheduler", "DDPMScheduler")  # they clamp the clean picture unless they are told not to
+CLIPPING = ("DDIMScheduler", "DDPMScheduler")  # which clamp the clean picture unless they are told not to
 
 
 def diffusion_of(config: Mapping[str, Any]) -> dict[str, Any]:

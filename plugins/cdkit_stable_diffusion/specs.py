@@ -50,12 +50,19 @@ def spec_of(
             **heads,
             "projection": "linear" if layout.linear else "conv",
             "groups": layout.groups,
+            **small_groups(layout),
         },
         "autoencoder": {"use": "kl", "model": "here:vae"},
         "diffusion": dict(diffusion),
         "guidance": {"use": "cfg", "scale": 7.5},
         "sampler": dict(sampler),
     }
+
+
+def small_groups(layout: Layout) -> dict[str, int]:
+    """`unet` makes no groups of fewer than 4 channels unless it is told to; published networks of test size have them."""
+    least = layout.width // layout.groups
+    return {"smallest_group": least} if least < 4 else {}
 
 
 def conditions_of(layout: Layout, texts: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], str]:
@@ -116,6 +123,7 @@ def layout_from(spec: Mapping[str, Any], context: int) -> Layout:
     backbone = spec["backbone"]
     if bare(backbone["use"]) != "unet":
         raise UsageError(f"Stable Diffusion's layout has no place for the backbone {backbone['use']!r}; it has `unet`")
+    check_groups(backbone)
     mult = tuple(int(factor) for factor in backbone.get("mult", (1, 2, 4, 4)))
     told = backbone.get("depth", 1)
     each = [told] * len(mult) if isinstance(told, int) else list(told)
@@ -138,6 +146,17 @@ def layout_from(spec: Mapping[str, Any], context: int) -> Layout:
         head_dim=backbone.get("head_dim"),
         groups=int(backbone.get("groups", 32)),
     )
+
+
+def check_groups(backbone: Mapping[str, Any]) -> None:
+    """UsageError if not every normalisation has the same number of groups, which is all that others' U-Nets can be told."""
+    width, groups = int(backbone.get("width", 320)), int(backbone.get("groups", 32))
+    if width % groups or width // groups < int(backbone.get("smallest_group", 4)):
+        raise UsageError(
+            f"the normalisations of a U-Net of width {width} have different numbers of groups from level to level, and "
+            "Stable Diffusion's have one number everywhere",
+            hint="train with a `groups` that divides `width` into groups of at least 4 channels",
+        )
 
 
 def concatenated(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:

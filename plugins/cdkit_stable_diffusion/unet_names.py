@@ -30,16 +30,19 @@ class Methods(NamedTuple):
     channels: str = "concat"
 
 
+PLAIN = Methods()
+
+
 class UnknownName(ValueError):
     """A tensor that is no part of a Stable Diffusion U-Net."""
 
 
-def to_diffusers(name: str, methods: Methods = Methods()) -> str:
+def to_diffusers(name: str, methods: Methods = PLAIN) -> str:
     """Ours -> theirs. UnknownName for a tensor that theirs do not have."""
     return _translated(name, _top(methods), _block(methods), OURS, theirs=True)
 
 
-def from_diffusers(name: str, methods: Methods = Methods()) -> str:
+def from_diffusers(name: str, methods: Methods = PLAIN) -> str:
     """Theirs -> ours. UnknownName for a tensor that ours do not have."""
     return _translated(name, _turned(_top(methods)), _turned(_block(methods)), THEIRS, theirs=False)
 

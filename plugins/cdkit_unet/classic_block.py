@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cdkit_unet.common import Common
-from cdkit_unet.norm import group_norm
 
 
 class Block(nn.Module):
@@ -17,7 +16,7 @@ class Block(nn.Module):
     def __init__(self, common: Common, name: str, dim: int, dim_out: int, stride: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(dim, dim_out, 3, padding=1)
-        self.norm = group_norm(dim_out, most=common.groups)
+        self.norm = common.norm(dim_out)
         self.norm_site = common.open(name, "norm", "map", dim_out, stride)
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:

@@ -9,6 +9,7 @@ from cdkit.parts import Layout, Mount, Site, SiteKind
 from torch import nn
 
 from cdkit_unet.heads import Heads
+from cdkit_unet.norm import SMALLEST_GROUP, group_norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +19,14 @@ class Common:
     mount: Mount
     embedding: int  # E
     groups: int = 32
+    smallest_group: int = SMALLEST_GROUP
     dropout: float = 0.0
     heads: Heads = field(default_factory=Heads)
     projection: Literal["conv", "linear"] = "conv"
+
+    def norm(self, channels: int, *, eps: float = 1e-5) -> nn.GroupNorm:
+        """A normalisation of so many groups."""
+        return group_norm(channels, most=self.groups, smallest=self.smallest_group, eps=eps)
 
     def open(self, name: str, kind: SiteKind, layout: Layout, width: int, stride: int) -> nn.Module:
         """A slot at a new site of this name."""

@@ -7,12 +7,12 @@ from torch import nn
 SMALLEST_GROUP = 4  # channels; with fewer, a group of a small map has too little to normalise over
 
 
-def group_norm(channels: int, *, most: int = 32, eps: float = 1e-5) -> nn.GroupNorm:
-    """GroupNorm of `count_groups(channels, most=most)` groups: 32 at every width of Stable Diffusion."""
-    return nn.GroupNorm(count_groups(channels, most=most), channels, eps=eps)
+def group_norm(channels: int, *, most: int = 32, smallest: int = SMALLEST_GROUP, eps: float = 1e-5) -> nn.GroupNorm:
+    """GroupNorm of `count_groups(channels, ...)` groups: 32 at every width of Stable Diffusion."""
+    return nn.GroupNorm(count_groups(channels, most=most, smallest=smallest), channels, eps=eps)
 
 
-def count_groups(channels: int, *, most: int = 32) -> int:
-    """The largest divisor of `channels` that is at most min(most, channels // 4), and at least 1."""
-    limit = max(1, min(most, channels // SMALLEST_GROUP))
+def count_groups(channels: int, *, most: int = 32, smallest: int = SMALLEST_GROUP) -> int:
+    """The largest divisor of `channels` that is at most min(most, channels // smallest), and at least 1."""
+    limit = max(1, min(most, channels // smallest))
     return next(groups for groups in range(limit, 0, -1) if channels % groups == 0)

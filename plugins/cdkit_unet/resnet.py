@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cdkit_unet.common import Common
-from cdkit_unet.norm import group_norm
 from cdkit_unet.zero import zeroed
 
 
@@ -20,11 +19,11 @@ class ResnetBlock(nn.Module):
 
     def __init__(self, common: Common, name: str, channels: int, out: int, stride: int) -> None:
         super().__init__()
-        self.norm1 = group_norm(channels, most=common.groups)
+        self.norm1 = common.norm(channels)
         self.norm1_site = common.open(f"{name}.norm1", "norm", "map", channels, stride)
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
         self.time = nn.Linear(common.embedding, out)
-        self.norm2 = group_norm(out, most=common.groups)
+        self.norm2 = common.norm(out)
         self.norm2_site = common.open(f"{name}.norm2", "norm", "map", out, stride)
         self.dropout = nn.Dropout(common.dropout)
         self.conv2 = zeroed(nn.Conv2d(out, out, 3, padding=1))

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from cdkit_unet.attention import SelfAttention
 from cdkit_unet.common import Common
 from cdkit_unet.feedforward import FeedForward
-from cdkit_unet.norm import group_norm
 from cdkit_unet.zero import zeroed
 
 
@@ -54,7 +53,7 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, common: Common, name: str, channels: int, stride: int, *, depth: int) -> None:
         super().__init__()
-        self.norm = group_norm(channels, most=common.groups, eps=1e-6)
+        self.norm = common.norm(channels, eps=1e-6)
         self.proj_in = _projection(common, channels)
         self.blocks = nn.ModuleList([TransformerBlock(common, f"{name}.blocks.{i}", channels, stride) for i in range(depth)])
         self.proj_out = zeroed(_projection(common, channels))

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from cdkit_unet.common import Common
 from cdkit_unet.heads import Heads
 from cdkit_unet.levels import DownLevel, Middle, UpLevel
-from cdkit_unet.norm import group_norm
+from cdkit_unet.norm import SMALLEST_GROUP
 from cdkit_unet.size import check_size, widths_of
 from cdkit_unet.time import TimeEmbedding
 from cdkit_unet.zero import zeroed
@@ -34,7 +34,8 @@ class UNet(Backbone):
     width: channels at the finest level; mult: channels of each level in widths. blocks: residual blocks a level on the way
     down (one more on the way up). attention: the levels that have transformers, 0 the finest; the middle always has one.
     depth: transformer blocks, one number or one a level, of which the middle takes the last. heads or head_dim: one of them;
-    neither means heads of about 64 channels. groups: at most so many in a normalisation, of at least 4 channels each.
+    neither means heads of about 64 channels. groups: at most so many in a normalisation, of at
+    least smallest_group channels each.
     dropout: in residual blocks. Raises ValueError where these do not fit together.
     """
 
@@ -52,12 +53,13 @@ class UNet(Backbone):
         head_dim: Positive | None = None,
         projection: Literal["conv", "linear"] = "conv",
         groups: Positive = 32,
+        smallest_group: Positive = SMALLEST_GROUP,
         dropout: Unit = 0.0,
     ) -> None:
         super().__init__()
         widths = widths_of(width, mult)
         depths, middle = depths_of(depth, attention, len(widths))
-        common = Common(mount, 4 * width, groups, dropout, Heads(heads, head_dim), projection)
+        common = Common(mount, 4 * width, groups, smallest_group, dropout, Heads(heads, head_dim), projection)
         self.multiple = 2 ** (len(widths) - 1)
         self.joined = blocks + 1  # skips that one level on the way up takes
         self.time = TimeEmbedding(width, common.embedding)
@@ -67,7 +69,7 @@ class UNet(Backbone):
         self.down, kept = _down(common, [width, *widths], blocks, depths)
         self.mid = Middle(common, widths[-1], self.multiple, depth=middle)
         self.up = _up(common, [*widths, widths[-1]], kept, blocks, depths)
-        self.norm = group_norm(widths[0], most=groups)
+        self.norm = common.norm(widths[0])
         self.norm_site = common.open("out.norm", "norm", "map", widths[0], 1)
         self.out = zeroed(nn.Conv2d(widths[0], sample.channels, 3, padding=1))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +23,23 @@ if TYPE_CHECKING:
     from cdkit.spec.model import Place
 
 
-def assemble(spec: Spec, *, device: str | torch.device = "cpu", readers: Mapping[str, Reader] | None = None) -> Model:
+def assemble(
+    spec: Spec, *, device: str | torch.device = "cpu", readers: Mapping[str, Reader] | None = None, drawn: bool = True
+) -> Model:
     """Make every part of a spec and mount its injectors. Weights are drawn on the CPU, keyed by (spec.seed, part).
 
-    device="meta" makes shapes only. readers: encoders that are already made, by condition. Raises SpecError with the place
-    of a part that cannot be made, of an injector that finds no site, and of a site pattern that matches none.
+    device="meta" makes shapes only. readers: encoders that are already made, by condition. drawn: False leaves the weights
+    of encoders and backbone unset, for whoever fills them all at once. Raises SpecError with the place of a part that cannot
+    be made, of an injector that finds no site, and of a site pattern that matches none.
     """
     target = torch.device(device)
-    with ExitStack() as stack:
-        stack.enter_context(torch.device("meta" if target.type == "meta" else "cpu"))
-        if target.type == "meta":
-            stack.enter_context(Undrawn())
-        readers = make_readers(spec, readers or {})
-        widths = {name: reader.encoder.widths for name, reader in readers.items()}
-        mounting = Mounting({injector.name: make_injector(injector, spec, widths) for injector in spec.injectors}, spec.seed)
-        backbone = make_backbone(spec, mounting)
+    with torch.device("meta" if target.type == "meta" else "cpu"):
+        with nullcontext() if drawn and target.type != "meta" else Undrawn():
+            readers = make_readers(spec, readers or {})
+            widths = {name: reader.encoder.widths for name, reader in readers.items()}
+            made = {injector.name: make_injector(injector, spec, widths) for injector in spec.injectors}
+            mounting = Mounting(made, spec.seed)
+            backbone = make_backbone(spec, mounting)
         autoencoder = make_autoencoder(spec)
         diffusion = make_diffusion(spec)
     check_sites(spec, mounting)
@@ -65,7 +67,7 @@ def blamed(place: Place, what: str) -> Generator[None]:
 
 
 @contextmanager
-def drawn(seed: int, *key: str) -> Generator[None]:
+def state_of(seed: int, *key: str) -> Generator[None]:
     """Random state of its own for one part, so that no part's weights depend on what was made before it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, *key))
@@ -93,7 +95,7 @@ def make_encoder(condition: ConditionSpec, spec: Spec) -> Reader:
     options = condition.part.keywords
     if "sample" in signature(cls).parameters:
         options["sample"] = sample_shape(spec)
-    with blamed(condition.place, f"conditions.{condition.name}"), drawn(spec.seed, "encoder", condition.name):
+    with blamed(condition.place, f"conditions.{condition.name}"), state_of(spec.seed, "encoder", condition.name):
         encoder: Encoder = cls(**options)
     trainable = cls.trainable if condition.trainable is None else condition.trainable
     if not trainable:
@@ -103,7 +105,7 @@ def make_encoder(condition: ConditionSpec, spec: Spec) -> Reader:
 
 def make_joiner(condition: ConditionSpec, spec: Spec, readers: Mapping[str, Reader]) -> Reader:
     widths = tuple(readers[part].encoder.widths for part in condition.of)
-    with blamed(condition.place, f"conditions.{condition.name}"), drawn(spec.seed, "encoder", condition.name):
+    with blamed(condition.place, f"conditions.{condition.name}"), state_of(spec.seed, "encoder", condition.name):
         joiner: Joiner = condition.part.factory()(widths, **condition.part.keywords)
     return Reader(joiner, of=condition.of)
 
@@ -137,7 +139,7 @@ def offers(widths: Widths) -> str:
 
 
 def make_backbone(spec: Spec, mounting: Mounting) -> Backbone:
-    with blamed(spec.backbone.place, "backbone"), drawn(spec.seed, "backbone"):
+    with blamed(spec.backbone.place, "backbone"), state_of(spec.seed, "backbone"):
         backbone: Backbone = spec.backbone.factory()(mounting, sample_shape(spec), **spec.backbone.keywords)
     check_multiple(spec, backbone)
     return backbone
@@ -159,7 +161,7 @@ def check_multiple(spec: Spec, backbone: Backbone) -> None:
 def make_autoencoder(spec: Spec) -> Autoencoder | None:
     if spec.autoencoder is None:
         return None
-    with blamed(spec.autoencoder.place, "autoencoder"), drawn(spec.seed, "autoencoder"):
+    with blamed(spec.autoencoder.place, "autoencoder"), state_of(spec.seed, "autoencoder"):
         autoencoder: Autoencoder = spec.autoencoder.factory()(**spec.autoencoder.keywords)
     freeze(autoencoder)
     if autoencoder.channels != spec.sample.channels:

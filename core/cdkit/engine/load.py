@@ -1,4 +1,4 @@
-"""load: a run folder, a model that ships in a package, or a spec -> a model that is ready to draw."""
+"""load: a run, a model that ships in a package or lies in another's format, or a spec -> a model that is ready to draw."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cdkit.build import assemble
 from cdkit.engine.device import pick_device
+from cdkit.engine.foreign import format_of, model_of
 from cdkit.engine.run import SPEC, Run
 from cdkit.engine.weights import load_weights
 from cdkit.errors import CheckpointError
@@ -16,18 +17,22 @@ from cdkit.spec import read_spec
 
 
 def load(source: str | Path, *, device: str | None = None, averaged: bool = True) -> Model:
-    """The model of a run (its folder, or the name of one that ships in a package), or a fresh one from a spec.
+    """The model of a run (its folder, or the name of one that ships in a package) or of a folder in a format that is installed
+    (diffusers'), or a fresh one from a spec.
 
     averaged: with the moving average of the weights, where the run has one. CheckpointError where a run has no checkpoint.
     """
     path = Path(source)
     if path.suffix in {".yaml", ".yml"}:
         return assemble(read_spec(path)).to(pick_device(device)).eval()
+    found = None if (path / SPEC).is_file() else format_of(path, Registry.installed())
+    if found is not None:
+        return model_of(found[1].read(path), path, str(source)).to(pick_device(device)).eval()
     run = find_run(source)
     checkpoint = run.latest(logging.getLogger("cdkit").warning)
     if checkpoint is None:
         raise CheckpointError(f"{run.path}: has no checkpoint yet", hint=f"cdkit train … --out {run.path}")
-    model = assemble(run.spec())
+    model = assemble(run.spec(), drawn=False)
     load_weights(model, checkpoint, averaged=averaged)
     return model.to(pick_device(device)).eval()
 

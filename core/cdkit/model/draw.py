@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -168,7 +169,9 @@ def _drawn(model: Model, recipe: Recipe, raw: Raw, negative: Raw, seeds: Sequenc
         guider=recipe.guider,
         conditions=said(model, raw),
     )
-    clean = recipe.sampler(denoiser, noise * float(recipe.grid.sigma[0]), recipe.grid, generators)
+    # Where noise does not hide everything, what it does not hide is drawn as noise too: pictures are of unit variance.
+    start = noise * math.hypot(float(recipe.grid.alpha[0]), float(recipe.grid.sigma[0]))
+    clean = recipe.sampler(denoiser, start, recipe.grid, generators)
     pixels = clean if model.autoencoder is None else model.autoencoder.decode(clean)
     return pixels.float().clamp(-1, 1).cpu()
 

@@ -27,3 +27,14 @@ def anchored(value: Any, folder: Path) -> Any:
     if isinstance(value, str) and value.startswith(HERE):
         return str(folder / value.removeprefix(HERE))
     return value
+
+
+def unanchored(value: Any, folder: Path) -> Any:
+    """The inverse of `anchored`: paths in this folder as `here:NAME`."""
+    if isinstance(value, Mapping):
+        return {key: unanchored(item, folder) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [unanchored(item, folder) for item in value]
+    if isinstance(value, str) and value.startswith(f"{folder}/"):
+        return HERE + value.removeprefix(f"{folder}/")
+    return value

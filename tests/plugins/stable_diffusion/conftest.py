@@ -1,0 +1,113 @@
+"""Tiny random pipelines, made and saved by diffusers and transformers: the real classes, a few thousand weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture(scope="session")
+def sd1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline of SD 1's structure: convolutions round the transformers, 8 heads, one text encoder."""
+    return saved(tmp_path_factory.mktemp("sd1") / "tiny-sd1")
+
+
+@pytest.fixture(scope="session")
+def sd1_of() -> Callable[..., Path]:
+    """Another one, at a path, with more of the U-Net's or the scheduler's options."""
+    return saved
+
+
+def saved(folder: Path, scheduler: Any = None, **unet: Any) -> Path:
+    """Made by diffusers' and transformers' own classes and written by their own `save_pretrained`."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+
+    torch.manual_seed(0)
+    options: dict[str, Any] = {
+        "sample_size": 8,
+        "block_out_channels": (32, 64),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "attention_head_dim": 8,
+        "cross_attention_dim": 32,
+        **unet,
+    }
+    vae = AutoencoderKL(
+        block_out_channels=(32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        sample_size=16,
+    )
+    pipeline = StableDiffusionPipeline(
+        vae=armed(vae),
+        text_encoder=text_encoder(),
+        tokenizer=tokenizer(folder.with_name(f"{folder.name}-vocabulary")),
+        unet=armed(UNet2DConditionModel(**options)),
+        scheduler=scheduler or DDIMScheduler(**PROCESS, clip_sample=False, set_alpha_to_one=True),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+PROCESS: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
+
+
+def text_encoder(*, projected: bool = False, layers: int = 2, width: int = 32) -> Any:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    config = CLIPTextConfig(
+        vocab_size=2 * len(LETTERS) + 2,
+        hidden_size=width,
+        intermediate_size=37,
+        num_attention_heads=1,
+        num_hidden_layers=layers,
+        projection_dim=24,
+        bos_token_id=52,
+        eos_token_id=53,
+        pad_token_id=53,
+    )
+    return armed((CLIPTextModelWithProjection if projected else CLIPTextModel)(config))
+
+
+def tokenizer(folder: Path) -> Any:
+    """CLIP's tokenizer with letters for words."""
+    from transformers import CLIPTokenizer
+
+    pieces = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({piece: place for place, piece in enumerate(pieces)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
+
+
+@torch.no_grad()
+def armed(module: nn.Module, seed: int = 0) -> Any:
+    """Weights with which every part matters: kernels scaled by their fan-in, gains near 1, biases away from 0."""
+    draws = torch.Generator().manual_seed(seed)
+    for name, weight in module.named_parameters():
+        if weight.ndim > 1:
+            fan_in = weight[0].numel()
+            weight.copy_(1.2 * torch.randn(weight.shape, generator=draws) / fan_in**0.5)
+        elif name.endswith("bias"):
+            weight.copy_(0.2 * torch.randn(weight.shape, generator=draws))
+        else:
+            weight.copy_(1 + 0.2 * torch.randn(weight.shape, generator=draws))
+    return module.eval()
