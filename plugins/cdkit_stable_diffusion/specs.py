@@ -11,6 +11,7 @@ from cdkit_stable_diffusion.layout import Layout
 from cdkit_stable_diffusion.unet_names import Methods
 
 SIZES = {2816: 6, 2560: 5}  # numbers that SDXL's U-Nets are told beside the pooled text, by the width of all of it
+DEFAULTS = {6: [1024, 1024, 0, 0, 1024, 1024], 5: [1024, 1024, 0, 0, 6]}  # pixels: original, crop, target or score
 SIZE_WIDTH = 256  # of each number's sinusoid
 POOLED = 1280
 
@@ -74,7 +75,8 @@ def conditions_of(layout: Layout, texts: Sequence[Mapping[str, Any]]) -> tuple[d
     if len(names) == 2:
         conditions["text"] = {"use": "join", "of": names, "axis": "features"}
     count = SIZES.get(layout.added, (layout.added - POOLED) // SIZE_WIDTH)
-    conditions["sizes"] = {"use": "size", "count": count, "dim": SIZE_WIDTH}
+    default = {"default": DEFAULTS[count]} if count in DEFAULTS else {}
+    conditions["sizes"] = {"use": "size", "count": count, "dim": SIZE_WIDTH, **default}
     conditions["added"] = {"use": "join", "of": [names[-1], "sizes"], "axis": "pooled"}
     return conditions, "text"
 
