@@ -17,6 +17,7 @@ from cdkit.diffusion.process import Diffusion
 from cdkit.parts import Grid
 from cdkit_samplers.ddim import Ddim
 from cdkit_samplers.ddpm import Ddpm
+from cdkit_samplers.dpmpp_2m_sde import Dpmpp2mSde
 from cdkit_samplers.euler_ancestral import EulerAncestral
 from einops import rearrange
 from torch import Tensor
@@ -86,7 +87,7 @@ def check(samples: Tensor) -> None:
 
 @pytest.mark.parametrize(
     ("sampler", "schedule"),
-    [(Ddpm(), "flow"), (Ddpm(), "cosine"), (Ddim(eta=1.0), "flow"), (EulerAncestral(), "flow")],
+    [(Ddpm(), "flow"), (Ddpm(), "cosine"), (Ddim(eta=1.0), "flow"), (EulerAncestral(), "flow"), (Dpmpp2mSde(), "flow")],
     ids=repr,
 )
 def test_a_conditional_mixture_is_drawn(sampler: Any, schedule: Any) -> None:

@@ -28,6 +28,8 @@ from cdkit_samplers.ddim import Ddim
 from cdkit_samplers.dpmpp_2m import Dpmpp2m
 from cdkit_samplers.euler import Euler
 from cdkit_samplers.heun import Heun
+from cdkit_samplers.lms import Lms
+from cdkit_samplers.pndm import Pndm
 from cdkit_samplers.unipc import UniPC
 from torch import Tensor
 
@@ -91,6 +93,9 @@ def slope(sampler: Sampler, grid: Callable[[int], Grid], steps: tuple[int, ...])
         (UniPC(), 2, "karras", STEPS[:4]),
         (UniPC(order=1), 1, "even", STEPS),
         (UniPC(order=3), 3, "even", STEPS),
+        (Lms(), 2, "even", STEPS),
+        (Lms(order=1), 1, "even", STEPS),
+        (Pndm(), 2, "even", STEPS),
     ],
     ids=repr,
 )

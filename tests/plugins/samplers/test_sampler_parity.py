@@ -10,7 +10,8 @@ import importlib
 import inspect
 import sys
 from collections.abc import Iterator
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -18,20 +19,25 @@ import pytest
 import torch
 from cdkit.diffusion.process import Diffusion
 from cdkit.parts import Grid
+from cdkit_samplers import dpmpp_2m_sde, lms, pndm
 from cdkit_samplers.ddim import Ddim
 from cdkit_samplers.ddpm import Ddpm
 from cdkit_samplers.dpmpp_2m import Dpmpp2m
+from cdkit_samplers.dpmpp_2m_sde import Dpmpp2mSde
 from cdkit_samplers.euler import Euler
 from cdkit_samplers.euler_ancestral import EulerAncestral
 from cdkit_samplers.heun import Heun
+from cdkit_samplers.lcm import Lcm
+from cdkit_samplers.lms import Lms
+from cdkit_samplers.pndm import Pndm
+from cdkit_samplers.step import Step
 from cdkit_samplers.unipc import UniPC
 from torch import Tensor
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # numpy 2, inside diffusers
 
 SAMPLE = {"epsilon": "epsilon", "v": "v_prediction", "sample": "sample"}
-BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "timestep_spacing": "trailing"}
-MULTISTEP = {**BETAS, "final_sigmas_type": "zero"}
+BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 FIRST = torch.randn((2, 3, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -80,81 +86,177 @@ def ours(sampler: Any, prediction: Any, grid: Grid) -> Tensor:
     return sampler(denoise, FIRST, grid, [torch.Generator().manual_seed(seed) for seed in (1, 2)])
 
 
-def theirs(made: Any, monkeypatch: pytest.MonkeyPatch, *, exploding: bool = False, **step: Any) -> Tensor:
-    """Their loop. `exploding`: their x is ours over alpha, so that its noise is sigma / alpha."""
+STEPS = (1, 2, 10, 50)
+SPACINGS = ("trailing", "leading", "linspace")
+EVERY = tuple(SAMPLE)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One of ours, whose scheduler it is, the predictions that that one knows, and how it is stepped."""
+
+    sampler: Any
+    module: str
+    kind: str
+    predictions: tuple[str, ...] = EVERY
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    step: dict[str, Any] = field(default_factory=dict[str, Any])
+    exploding: bool = False  # their x is ours over alpha, so that its noise is sigma / alpha
+    spacings: tuple[str, ...] = SPACINGS
+    off: float = 1e-10
+
+
+ZERO = {"final_sigmas_type": "zero"}
+WHOLE = {"clip_sample": False, "set_alpha_to_one": True}
+LARGE = {"clip_sample": False, "variance_type": "fixed_large"}
+PLMS = {"set_alpha_to_one": True, "skip_prk_steps": True}
+SDE = {**ZERO, "algorithm_type": "sde-dpmsolver++"}
+EVEN, LEADING = ("trailing", "leading"), ("leading",)
+PEERS = {
+    # With `linspace` theirs steps by T // S, and so to levels beside those that it visits.
+    "ddim": Peer(Ddim(), "ddim", "DDIMScheduler", options=WHOLE, spacings=EVEN),
+    "ddim eta 0.4": Peer(Ddim(eta=0.4), "ddim", "DDIMScheduler", options=WHOLE, step={"eta": 0.4}, spacings=EVEN),
+    "ddim eta 1": Peer(Ddim(eta=1.0), "ddim", "DDIMScheduler", options=WHOLE, step={"eta": 1.0}, spacings=EVEN),
+    # Theirs adds noise at its end unless that is step 0 of training, which `leading` alone ends on.
+    "ddpm": Peer(Ddpm(), "ddpm", "DDPMScheduler", options={"clip_sample": False}, spacings=LEADING),
+    "ddpm large": Peer(Ddpm(variance="large"), "ddpm", "DDPMScheduler", options=LARGE, spacings=LEADING),
+    # Theirs knows no `sample`, and with `v` it combines what the network says, not the noises: another method.
+    "pndm": Peer(Pndm(), "pndm", "PNDMScheduler", ("epsilon",), PLMS, spacings=LEADING),
+    "lms": Peer(Lms(), "lms_discrete", "LMSDiscreteScheduler", exploding=True),
+    "lms 2": Peer(Lms(order=2), "lms_discrete", "LMSDiscreteScheduler", step={"order": 2}, exploding=True),
+    "euler": Peer(Euler(), "euler_discrete", "EulerDiscreteScheduler", exploding=True),
+    # Theirs knows no `sample`.
+    "euler_ancestral": Peer(
+        EulerAncestral(), "euler_ancestral_discrete", "EulerAncestralDiscreteScheduler", ("epsilon", "v"), exploding=True
+    ),
+    "heun": Peer(Heun(along="ratio"), "heun_discrete", "HeunDiscreteScheduler", exploding=True),
+    "dpmpp_2m": Peer(Dpmpp2m(), "dpmsolver_multistep", "DPMSolverMultistepScheduler", options=ZERO),
+    "dpmpp_2m_sde": Peer(Dpmpp2mSde(), "dpmsolver_multistep", "DPMSolverMultistepScheduler", options=SDE),
+    "unipc 1": Peer(UniPC(order=1), "unipc_multistep", "UniPCMultistepScheduler", options={**ZERO, "solver_order": 1}),
+    "unipc": Peer(UniPC(order=2), "unipc_multistep", "UniPCMultistepScheduler", options={**ZERO, "solver_order": 2}),
+    "unipc 3": Peer(UniPC(order=3), "unipc_multistep", "UniPCMultistepScheduler", options={**ZERO, "solver_order": 3}),
+    # Theirs multiplies whole times by its scaling, which torch does in float32 whatever the rest is in.
+    "lcm": Peer(Lcm(), "lcm", "LCMScheduler", options={"clip_sample": False}, spacings=LEADING, off=1e-6),
+}
+CELLS = [
+    (name, prediction, spacing, steps)
+    for name, peer in PEERS.items()
+    for prediction in peer.predictions
+    for spacing in peer.spacings
+    for steps in STEPS
+]
+
+
+def grid_of(peer: Peer, made: Any) -> Grid:
+    """The levels that a scheduler visits, each once, out of its own tables."""
+    if peer.kind == "PNDMScheduler":
+        return visiting(torch.from_numpy(made._timesteps[::-1].copy()))
+    if not peer.exploding:
+        return visiting(made.timesteps)
+    every_one = range(len(made.timesteps))
+    once = [0, *every_one[1::2]] if peer.kind == "HeunDiscreteScheduler" else list(every_one)
+    t, ratio = made.timesteps.double()[once], made.sigmas.double()[once]
+    one, zero, scale = torch.ones_like(t[:1]), torch.zeros_like(t[:1]), (1 + ratio**2).sqrt()
+    return Grid(torch.cat([t, zero]), torch.cat([1 / scale, one]), torch.cat([ratio / scale, zero]))
+
+
+def theirs(peer: Peer, made: Any, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """Their loop, drawing our noise."""
     drawn = noises()
     module = sys.modules[type(made).__module__]
     if "randn_tensor" in vars(module):
         monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: next(drawn))
-    x = FIRST
-    if exploding:
-        x = x * (made.sigmas[0] ** 2 + 1) ** 0.5
+    x = FIRST * (made.sigmas[0] ** 2 + 1) ** 0.5 if peer.exploding else FIRST
     for t in made.timesteps:
-        seen = made.scale_model_input(x, t) if exploding else x
-        x = made.step(network(seen, float(t)), t, x, **step).prev_sample
+        seen = made.scale_model_input(x, t) if peer.exploding else x
+        x = made.step(network(seen, float(t)), t, x, **peer.step).prev_sample
     return x
 
 
-def compare(sampler: Any, made: Any, prediction: str, steps: int, monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
-    """On core's own grid, which has to be theirs as well."""
-    grid = Diffusion(schedule="scaled_linear").grid(steps)
-    assert torch.allclose(grid.t[:-1], made.timesteps[:: 1 if len(made.timesteps) == steps else 2].double(), atol=1e-9)
-    check(sampler, made, prediction, grid, monkeypatch, **how)
-
-
-def check(sampler: Any, made: Any, prediction: str, grid: Grid, monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
-    reference = theirs(made, monkeypatch, **how)
+@pytest.mark.parametrize(("name", "prediction", "spacing", "steps"), CELLS)
+def test_parity(name: str, prediction: str, spacing: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = PEERS[name]
+    told = {**BETAS, "timestep_spacing": spacing, **peer.options}
+    made = scheduler(peer.module, peer.kind, steps, prediction, **told)
+    found, reference = ours(peer.sampler, prediction, grid_of(peer, made)), theirs(peer, made, monkeypatch)
     assert reference.dtype == torch.float64
-    assert torch.allclose(ours(sampler, prediction, grid), reference, atol=1e-10, rtol=1e-10)
+    assert torch.allclose(found, reference, atol=peer.off, rtol=peer.off)
 
 
-cases = partial(pytest.mark.parametrize, ("prediction", "steps"))
-every = cases([(prediction, steps) for prediction in SAMPLE for steps in (1, 2, 10, 50)])
+def test_there_are_cells_enough() -> None:
+    assert len(CELLS) >= 96
 
 
-@every
-@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
-def test_ddim(prediction: str, steps: int, eta: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = scheduler("ddim", "DDIMScheduler", steps, prediction, **BETAS, clip_sample=False)
-    compare(Ddim(eta=eta), made, prediction, steps, monkeypatch, eta=eta)
+SAME_GRID = [(spacing, steps) for spacing in SPACINGS for steps in (1, 2, 5, 10, 50) if (spacing, steps) != ("linspace", 1)]
 
 
-@every
-@pytest.mark.parametrize("variance", ["small", "large"])
-def test_ddpm(prediction: str, steps: int, variance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = {"small": "fixed_small", "large": "fixed_large"}[variance]
-    leading = {**BETAS, "timestep_spacing": "leading"}  # theirs adds noise at the end unless that is step 0
-    made = scheduler("ddpm", "DDPMScheduler", steps, prediction, **leading, clip_sample=False, variance_type=kind)
-    check(Ddpm(variance=variance), made, prediction, visiting(made.timesteps), monkeypatch)
+@pytest.mark.parametrize(("spacing", "steps"), SAME_GRID)
+def test_our_grids_are_theirs(spacing: Any, steps: int) -> None:
+    """Where S divides the steps of training; `linspace`, which theirs rounds, to half a step. Of one step theirs is another."""
+    made = scheduler("ddim", "DDIMScheduler", steps, "epsilon", **{**BETAS, "timestep_spacing": spacing, "steps_offset": 1})
+    off = (Diffusion(schedule="scaled_linear").grid(steps, spacing).t[:-1] - made.timesteps.double()).abs().max()
+    assert float(off) <= (0.5 if spacing == "linspace" else 1e-9)
 
 
-@every
-def test_euler(prediction: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = scheduler("euler_discrete", "EulerDiscreteScheduler", steps, prediction, **BETAS)
-    compare(Euler(), made, prediction, steps, monkeypatch, exploding=True)
+@pytest.mark.parametrize("steps", STEPS)
+def test_flow_match_euler(steps: int) -> None:
+    """`euler` on a flow is rectified flow's own step."""
+    diffusion = Diffusion(schedule="flow", prediction="flow")
+    grid = diffusion.grid(steps)
+    made = in_double("scheduling_flow_match_euler_discrete").FlowMatchEulerDiscreteScheduler()
+    made.set_timesteps(sigmas=grid.sigma[:-1].numpy())
+    x = FIRST
+    for t in made.timesteps:
+        x = made.step(network(x, float(t)), t, x).prev_sample
+
+    def denoise(at: Tensor, i: int) -> Tensor:
+        return diffusion.clean_at(network(at, float(made.timesteps[i])), at, float(grid.alpha[i]), float(grid.sigma[i]))
+
+    assert torch.allclose(Euler()(denoise, FIRST, grid, []), x, atol=1e-10, rtol=1e-10)
 
 
-@cases([(prediction, steps) for prediction in ("epsilon", "v") for steps in (1, 2, 10, 50)])
-def test_euler_ancestral(prediction: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Theirs knows no `sample`."""
-    made = scheduler("euler_ancestral_discrete", "EulerAncestralDiscreteScheduler", steps, prediction, **BETAS)
-    compare(EulerAncestral(), made, prediction, steps, monkeypatch, exploding=True)
+def half_a_step_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Step.h.fget
+    assert right is not None
+    monkeypatch.setattr(Step, "h", property(lambda step: 1.01 * right(step)))
 
 
-@every
-def test_heun(prediction: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = scheduler("heun_discrete", "HeunDiscreteScheduler", steps, prediction, **BETAS)
-    compare(Heun(along="ratio"), made, prediction, steps, monkeypatch, exploding=True)
+def noise_of_the_wrong_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Step.noise
+    monkeypatch.setattr(Step, "noise", lambda step, x, clean: -right(step, x, clean))
 
 
-@every
-def test_dpmpp_2m(prediction: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = scheduler("dpmsolver_multistep", "DPMSolverMultistepScheduler", steps, prediction, **MULTISTEP)
-    compare(Dpmpp2m(), made, prediction, steps, monkeypatch)
+def shares_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pndm.SHARES, 2, (-1 / 2, 3 / 2))
 
 
-@every
-@pytest.mark.parametrize("order", [1, 2, 3])
-def test_unipc(prediction: str, steps: int, order: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = scheduler("unipc_multistep", "UniPCMultistepScheduler", steps, prediction, **MULTISTEP, solver_order=order)
-    compare(UniPC(order=order), made, prediction, steps, monkeypatch)
+def one_place_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = lms.integrals
+    monkeypatch.setattr(lms, "integrals", lambda places, end: right(places, 1.001 * end + 1e-3))
+
+
+def too_little_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dpmpp_2m_sde, "spread", lambda step: 0.999 * step.sigma_next * (1 - step.kept**2) ** 0.5)
+
+
+def boundary_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lcm, "_shares", lambda *_: (0.0, 1.0))
+
+
+MUTANTS = [
+    ("dpmpp_2m", half_a_step_too_far, 10),
+    ("unipc", half_a_step_too_far, 10),
+    ("ddim", noise_of_the_wrong_sign, 10),
+    ("euler", noise_of_the_wrong_sign, 10),
+    ("pndm", shares_exchanged, 10),
+    ("lms", one_place_off, 10),
+    ("dpmpp_2m_sde", too_little_noise, 10),
+    ("lcm", boundary_left_out, 50),
+]
+
+
+@pytest.mark.parametrize(("name", "mutant", "steps"), MUTANTS)
+def test_a_slip_is_caught(name: str, mutant: Any, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        test_parity(name, "epsilon", "leading", steps, monkeypatch)
