@@ -1,4 +1,4 @@
-"""image: CLIP's vision half (Radford et al. 2021), frozen, and the projection of IP-Adapter (Ye et al. 2023), which is trained."""
+"""image: CLIP's vision half (Radford et al. 2021), frozen, under IP-Adapter's projection (Ye et al. 2023), which is trained."""
 
 from __future__ import annotations
 
