@@ -214,7 +214,7 @@ def test_known_towers_are_counted_without_weights(model: str, tower: int, embedd
     }
 
 
-def test_a_whole_clip_is_a_folder_too(folder: Path, tmp_path: Path) -> None:
+def test_a_whole_clip_is_a_folder_too(tmp_path: Path) -> None:
     """Its `vision_config` is read, but for the width of the common space, which is said once for both halves."""
     from transformers import CLIPConfig, CLIPModel
 
@@ -284,5 +284,5 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     PICTURES[0].save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
-    with pytest.raises(PromptError, match="a.png': cannot be read as an image"):
+    with pytest.raises(PromptError, match=r"a.png': cannot be read as an image"):
         ImageEncoder()([tmp_path / "a.png"])

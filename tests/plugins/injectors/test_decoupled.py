@@ -226,7 +226,7 @@ def test_refusals(streams: Any, widths: Any, options: dict[str, Any], text: str)
 
 
 def test_heads_that_do_not_divide() -> None:
-    with pytest.raises(ValueError, match="decoupled at mid.attend: heads is 5, which does not divide the 12 channels there"):
+    with pytest.raises(ValueError, match=r"decoupled at mid.attend: heads is 5, which does not divide the 12 channels there"):
         Decoupled(NAMES, WIDTHS, heads=5).tap(ATTEND)
 
 
