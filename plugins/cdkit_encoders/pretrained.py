@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cdkit.parts import Stream, TextEncoder
@@ -36,22 +36,14 @@ class Pretrained(Lazy, TextEncoder):
         self._truncation = Truncation("tokens")
 
     @abstractmethod
-    def read(self, ids: Tensor, mask: Tensor) -> Stream:
-        """ids (B, L) int, mask (B, L) bool -> a stream of batch B."""
-
-    @abstractmethod
-    def tokenized(self, tokenizer: Any, prompts: list[str]) -> Mapping[str, Tensor]:
-        """`input_ids` and `attention_mask` (B, L), at most `length` long."""
+    def said(self, tokenizer: Any, prompts: Sequence[str]) -> Stream:
+        """B prompts that were checked -> a stream of batch B."""
 
     def forward(self, raw: Sequence[Any]) -> Stream:
         """B prompts -> a stream; equal prompts are read once. PromptError for no text, EnvironmentFault for no weights."""
         prompts, index = distinct(read(raw))
         self.load()
-        prompts = [without_marks(prompt, self._tokenizer.all_special_tokens) for prompt in prompts]
-        batch = self.tokenized(self._tokenizer, prompts)
-        self._say_if_cut(prompts, batch["attention_mask"])
-        device = self.origin.device
-        return spread(self.read(batch["input_ids"].to(device), batch["attention_mask"].bool().to(device)), index)
+        return spread(self.said(self._tokenizer, prompts), index)
 
     def null(self, n: int) -> Stream:
         """The empty prompt, n times."""
@@ -63,10 +55,26 @@ class Pretrained(Lazy, TextEncoder):
             self._tokenizer = load_tokenizer(self._kind.tokenizer, self.source.found())
         super().load()
 
-    def _say_if_cut(self, prompts: Sequence[str], mask: Tensor) -> None:
+    def say_if_cut(self, kept: int, total: int, prompt: str) -> None:
+        """Log, once, that a prompt has more tokens than are read of it."""
+        self._truncation.say(kept, total, prompt)
+
+
+class Padded(Pretrained):
+    """One that reads `length` tokens at most, prompts of a batch filled up to the longest."""
+
+    @abstractmethod
+    def read(self, ids: Tensor, mask: Tensor) -> Stream:
+        """ids (B, L) int, mask (B, L) bool -> a stream of batch B."""
+
+    def said(self, tokenizer: Any, prompts: Sequence[str]) -> Stream:
+        prompts = [without_marks(prompt, tokenizer.all_special_tokens) for prompt in prompts]
+        batch = tokenizer(prompts, padding=True, truncation=True, max_length=self.length, return_tensors="pt")
+        ids, mask = batch["input_ids"], batch["attention_mask"]
         for prompt, kept in zip(prompts, mask.sum(dim=1).tolist(), strict=True):
             if kept == self.length:
-                self._truncation.say(kept, len(self._tokenizer(prompt, verbose=False)["input_ids"]), prompt)
+                self.say_if_cut(kept, len(tokenizer(prompt, verbose=False)["input_ids"]), prompt)
+        return self.read(ids.to(self.origin.device), mask.bool().to(self.origin.device))
 
 
 def without_marks(prompt: str, marks: Sequence[str]) -> str:

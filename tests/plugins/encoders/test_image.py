@@ -50,9 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(folder: Path, **options: Any) -> ImageEncoder:
     torch.manual_seed(1)
-    return ImageEncoder(
-        model=str(folder), **({"tokens": 3, "width": 10} if "projection" not in options else {}), **options
-    ).eval()
+    small = {} if "projection" in options else {"tokens": 3, "width": 10}
+    return ImageEncoder(model=str(folder), **small, **options).eval()
 
 
 def forms(stream: Stream) -> tuple[Tensor, Tensor]:
