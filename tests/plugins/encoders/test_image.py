@@ -285,3 +285,42 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(PromptError, match=r"a.png': cannot be read as an image"):
         ImageEncoder()([tmp_path / "a.png"])
+
+
+def test_a_model_is_told_a_picture_beside_words(folder: Path) -> None:
+    """Through the whole of cdkit: a training step reaches the projection; drawing hears which picture it is, and silence."""
+    from cdkit.build import assemble
+    from cdkit.spec import read_spec
+    from cdkit.testing.case import open_zeros
+
+    spec = read_spec(f"""
+cdkit: 1
+name: told
+sample: {{channels: 1, height: 8, width: 8}}
+conditions:
+  text: {{use: bytes, dim: 16, depth: 1, heads: 2, dropout: 0.1}}
+  image: {{use: image, model: {folder}, tokens: 3, width: 10, dropout: 0.1}}
+injectors:
+  - {{use: decoupled, streams: [text, image], heads: 2}}
+backbone: {{use: unet, width: 16, mult: [1, 2], blocks: 1, attention: [1], heads: 2}}
+diffusion: {{schedule: cosine, prediction: v}}
+guidance: {{use: cfg, scale: 2.0}}
+sampler: {{use: ddim, steps: 2}}
+""")
+    model = assemble(spec)
+    open_zeros(model.backbone, taps=True)
+    raw = {"text": ["a", "b"], "image": PICTURES[:2]}
+    model(torch.randn(2, 1, 8, 8), torch.tensor([10.0, 900.0]), raw, {"image": torch.tensor([True, False])}).sum().backward()
+    projection = [parameter for name, parameter in model.named_parameters() if "image_proj" in name]
+    assert len(projection) == 4
+    assert all(parameter.grad is not None and bool(parameter.grad.any()) for parameter in projection)
+    model.eval()
+    model.ledger.record("image", torch.tensor([True, False]))
+    model.ledger.record("text", torch.tensor([True, False]))
+    drawn = [
+        model.sample({"text": ["a"], **({"image": [value]} if value else {})}, seed=0).images
+        for value in (PICTURES[0], PICTURES[0], PICTURES[1], None)
+    ]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.allclose(drawn[0], drawn[2])
+    assert not torch.allclose(drawn[0], drawn[3])
