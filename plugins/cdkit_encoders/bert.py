@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
@@ -11,7 +10,7 @@ from cdkit.parts import Stream, Widths
 from torch import Tensor
 
 from cdkit_encoders.hf import Source, made, source
-from cdkit_encoders.pretrained import Kind, Pretrained, mean
+from cdkit_encoders.pretrained import Kind, Padded, mean
 
 KEYS = (
     "vocab_size",
@@ -27,7 +26,7 @@ KEYS = (
 )
 
 
-class BertLike(Pretrained):
+class BertLike(Padded):
     """A BERT from any source: tokens (B, L, D), zero where masked; mask (B, L); pooled (B, D), their mean or the first."""
 
     def __init__(self, found: Source, *, length: int, pooled: str) -> None:
@@ -40,9 +39,6 @@ class BertLike(Pretrained):
         super().__init__(found, Kind(network, BertTokenizer), config, min(length, config.max_position_embeddings))
         self.pooled = pooled
         self.widths = Widths(tokens=config.hidden_size, pooled=config.hidden_size)
-
-    def tokenized(self, tokenizer: Any, prompts: list[str]) -> Mapping[str, Tensor]:
-        return tokenizer(prompts, padding=True, truncation=True, max_length=self.length, return_tensors="pt")
 
     def read(self, ids: Tensor, mask: Tensor) -> Stream:
         tokens: Tensor = self.network(input_ids=ids, attention_mask=mask).last_hidden_state

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Stream, Widths
+from cdkit.parts import Positive, Stream, Widths
+from einops import rearrange
 from torch import Tensor
 
+from cdkit_encoders.emphasis import Fragment, emphasised, fragments
 from cdkit_encoders.hf import made, source
-from cdkit_encoders.pretrained import Kind, Pretrained
+from cdkit_encoders.pretrained import Kind, Pretrained, without_marks
+from cdkit_encoders.windows import Piece, Windows
 
 KEYS = (
     "vocab_size",
@@ -29,13 +32,17 @@ KEYS = (
 
 
 class Clip(Pretrained):
-    """Prompts (str) -> tokens (B, 77, D), mask (B, 77) of what was said, pooled (B, P) read at the end of the text.
+    """Prompts (str) -> tokens (B, W * 77, D), mask (B, W * 77) of what was said, pooled (B, P) read at the end of the text.
 
     Tokens after the end are what the network makes of padding, not zeros: Stable Diffusion attends to them, which its
     cross-attention says with `padding: attend`; attention is causal, so they change nothing before them.
     model: a name whose configuration ships with us, a folder, or a name in the local cache. layer: "last" or
     "penultimate", through the last norm if `norm`. pooled: "end", through the last norm, or "projected" into CLIP's
     common space. SD 1: last. SD 2: ViT-H, penultimate. SDXL: penultimate without norm of ViT-L, and of bigG, projected.
+    windows: W; longer prompts are read 75 tokens at a time, each window with its own beginning and end, and pooled is of the
+    first. There are always W, so that batches do not matter; the mask leaves out those that a prompt does not reach, and
+    `padding: attend` reads them as empty prompts. weights: "(red:1.3) cat", "((red))" and "[red]" weigh the tokens of red by
+    1.3, by 1.1 twice and by 1/1.1, and the mean of each window is restored, as AUTOMATIC1111 does.
     """
 
     def __init__(
@@ -45,6 +52,8 @@ class Clip(Pretrained):
         layer: Literal["last", "penultimate"] = "last",
         norm: bool = True,
         pooled: Literal["end", "projected"] = "end",
+        windows: Positive = 1,
+        weights: bool = False,
     ) -> None:
         from transformers.models.clip.configuration_clip import CLIPTextConfig
         from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
@@ -55,21 +64,39 @@ class Clip(Pretrained):
         network = CLIPTextModelWithProjection if pooled == "projected" else CLIPTextModel
         super().__init__(found, Kind(network, CLIPTokenizer), config, config.max_position_embeddings)
         self.layer, self.norm, self.pooled = layer, norm, pooled
+        self.windows, self.weights = windows, weights
         self.widths = Widths(
             tokens=config.hidden_size, pooled=config.projection_dim if pooled == "projected" else config.hidden_size
         )
 
-    def tokenized(self, tokenizer: Any, prompts: list[str]) -> Mapping[str, Tensor]:
-        return tokenizer(prompts, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt")
+    def said(self, tokenizer: Any, prompts: Sequence[str]) -> Stream:
+        rows = [self._pieces(tokenizer, prompt) for prompt in prompts]
+        for prompt, row in zip(prompts, rows, strict=True):
+            ends = 2 * self.windows
+            self.say_if_cut(min(len(row) + ends, self.windows * self.length), len(row) + ends, prompt)
+        start, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+        cut = Windows(self.windows, self.length, start, end, pad).of(rows)
+        return self._read(*(form.to(self.origin.device) for form in cut))
 
-    def read(self, ids: Tensor, mask: Tensor) -> Stream:
+    def _pieces(self, tokenizer: Any, prompt: str) -> list[Piece]:
+        """What a prompt consists of, without beginning and end, however long."""
+        parts = fragments(prompt) if self.weights else [Fragment(prompt, 1.0)]
+        texts = [without_marks(part.text, tokenizer.all_special_tokens) for part in parts]
+        ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        return [Piece(number, part.weight) for part, numbers in zip(parts, ids, strict=True) for number in numbers]
+
+    def _read(self, ids: Tensor, mask: Tensor, weights: Tensor) -> Stream:
+        """ids, mask and weights (B, W * L) of W windows -> a stream of batch B."""
         network: Any = self.network
         text = network.text_model if self.pooled == "projected" else network
-        out = text(input_ids=ids, output_hidden_states=True)
+        out = text(input_ids=rearrange(ids, "b (w l) -> (b w) l", w=self.windows), output_hidden_states=True)
         tokens: Tensor = out.hidden_states[-1 if self.layer == "last" else -2]
-        end: Tensor = out.pooler_output
+        tokens = text.final_layer_norm(tokens) if self.norm else tokens
+        if self.weights:
+            tokens = emphasised(tokens, rearrange(weights, "b (w l) -> (b w) l", w=self.windows))
+        end: Tensor = out.pooler_output[:: self.windows]
         return Stream(
-            tokens=text.final_layer_norm(tokens) if self.norm else tokens,
+            tokens=rearrange(tokens, "(b w) l d -> b (w l) d", w=self.windows),
             mask=mask,
             pooled=network.text_projection(end) if self.pooled == "projected" else end,
         )

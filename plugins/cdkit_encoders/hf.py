@@ -57,10 +57,11 @@ class Source:
         return folder
 
 
-def source(family: str, model: str, keys: Sequence[str]) -> Source:
+def source(family: str, model: str, keys: Sequence[str], *, part: str = "text_config") -> Source:
     """A model by the name that we ship a configuration for, by a local folder, or by its name in the local cache.
 
-    keys: what is read of a configuration. ValueError if it is none of the three, or its configuration cannot be used.
+    keys: what is read of a configuration, and part: of which half of it, where it has two. ValueError if it is none of the
+    three, or its configuration cannot be used.
     """
     shipped = configs(family)
     if model in shipped:
@@ -72,7 +73,7 @@ def source(family: str, model: str, keys: Sequence[str]) -> Source:
             f"{model!r} is no folder here, and no configuration of that name ships with cdkit; the nearest that does is "
             f"{near!r} (all: {', '.join(shipped)})"
         )
-    return Source(model, read_config(folder / "config.json", keys), folder)
+    return Source(model, read_config(folder / "config.json", keys, part=part), folder)
 
 
 def made(cls: Any, found: Source) -> Any:
@@ -84,17 +85,19 @@ def made(cls: Any, found: Source) -> Any:
 
 
 def configs(family: str) -> dict[str, dict[str, Any]]:
-    """Configurations that ship with us, by name: clip, t5 or bert."""
+    """Configurations that ship with us, by name: clip, clip_vision, t5 or bert."""
     return json.loads(resources.files("cdkit_encoders").joinpath("configs", f"{family}.json").read_text("utf-8"))
 
 
-def read_config(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """The keys of a config.json, of its `text_config` where it has one. ValueError for what could turn anything on."""
+def read_config(path: Path, keys: Sequence[str], *, part: str = "text_config") -> dict[str, Any]:
+    """The keys of a config.json, of the part of it where it has one. ValueError for what could turn anything on."""
     everything = read_json(path)
     if not isinstance(everything, dict):
         raise ValueError(f"{path}: expected a JSON object")
     refuse_forbidden(path, everything)
-    own: Mapping[str, Any] = everything.get("text_config") or everything
+    own: Mapping[str, Any] = everything.get(part) or everything
+    if "projection_dim" in everything:  # both halves of a CLIP project to this width, whatever their own parts say
+        own = {**own, "projection_dim": everything["projection_dim"]}
     config = {key: own[key] for key in keys if own.get(key) is not None}
     for key, value in config.items():
         if isinstance(value, list | dict) or (isinstance(value, int | float) and not 0 <= value <= LARGEST):

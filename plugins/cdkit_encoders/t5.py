@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge
 from cdkit.hooks import hookimpl
@@ -11,7 +10,7 @@ from cdkit.parts import Stream, Widths
 from torch import Tensor
 
 from cdkit_encoders.hf import made, source
-from cdkit_encoders.pretrained import Kind, Pretrained, mean
+from cdkit_encoders.pretrained import Kind, Padded, mean
 
 KEYS = (
     "vocab_size",
@@ -29,7 +28,7 @@ KEYS = (
 )
 
 
-class T5(Pretrained):
+class T5(Padded):
     """Prompts (str) -> tokens (B, L, D), zero where masked; mask (B, L); pooled (B, D), the mean of the tokens.
 
     model: a name whose configuration ships with us, a folder, or a name in the local cache. length: the longest L.
@@ -44,9 +43,6 @@ class T5(Pretrained):
         config = made(T5Config, found)
         super().__init__(found, Kind(T5EncoderModel, T5Tokenizer), config, length)
         self.widths = Widths(tokens=config.d_model, pooled=config.d_model)
-
-    def tokenized(self, tokenizer: Any, prompts: list[str]) -> Mapping[str, Tensor]:
-        return tokenizer(prompts, padding=True, truncation=True, max_length=self.length, return_tensors="pt")
 
     def read(self, ids: Tensor, mask: Tensor) -> Stream:
         tokens: Tensor = self.network(input_ids=ids, attention_mask=mask).last_hidden_state

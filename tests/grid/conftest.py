@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from cdkit.build.mount import Mounted, Mounting
-from cdkit.parts import ConditioningInjector, SampleShape
+from cdkit.parts import ConditioningInjector, SampleShape, Widths
 from cdkit.registry import Registry
 from cdkit.testing import InjectorCase
+from cdkit.testing.case import EVERY_FORM
 
 INSTALLED = Registry.installed()
 SAMPLE = SampleShape(2, 8, 8)
@@ -29,7 +30,9 @@ INJECTORS: dict[str, dict[str, Any]] = {
     "hint": {"channels": (8,)},
     "in_context": {},
     "text_query": {"heads": 2},
+    "decoupled": {"heads": 2},
 }
+STREAMS = {"decoupled": 2}  # of a case's streams each injector reads the first ones; unless it is named here, one
 
 
 PLACELESS = {("dit", "hint"): "its first layer takes patches, and a hint is added row by row"}
@@ -40,10 +43,17 @@ def mounting(injectors: Mapping[str, ConditioningInjector], seed: int, sites: tu
     return Mounting({name: Mounted(injector, sites) for name, injector in injectors.items()}, seed)
 
 
+def reading(name: str, streams: tuple[str, ...], widths: tuple[Widths, ...]) -> ConditioningInjector:
+    """An injector of the streams that it reads; its taps take no notice of those that follow."""
+    read = STREAMS.get(name, 1)
+    return INSTALLED.get("injector", name)(streams[:read], widths[:read], **INJECTORS[name])
+
+
 def case_of(backbone: str, *injectors: str) -> InjectorCase:
     """These injectors, together, on this backbone."""
     return InjectorCase(
-        {name: partial(INSTALLED.get("injector", name), **INJECTORS[name]) for name in injectors},
+        {name: partial(reading, name) for name in injectors},
+        widths=(EVERY_FORM,) * max(STREAMS.get(name, 1) for name in injectors),
         backbone=partial(INSTALLED.get("backbone", backbone), **BACKBONES[backbone]),
         sample=SAMPLE,
         mounting=mounting,

@@ -44,6 +44,18 @@ class IgnoresMask(Mutant):
         return self.tap.prepare(*[replace(stream, mask=None) for stream in streams])
 
 
+class IgnoresImage(Mutant):
+    def prepare(self, *streams: Stream) -> Any:
+        words, image = streams
+        return self.tap.prepare(words, changed(image, torch.zeros_like))
+
+
+class IgnoresImageMask(Mutant):
+    def prepare(self, *streams: Stream) -> Any:
+        words, image = streams
+        return self.tap.prepare(words, replace(image, mask=None))
+
+
 class LeaksPadding(Mutant):
     """Attends as the mask says, but lets masked words into its arithmetic, where zero times NaN is NaN."""
 
@@ -102,6 +114,10 @@ MUTANTS: list[tuple[type[Mutant], str, str]] = [
     (IgnoresText, "film", "matters"),
     (IgnoresText, "text_query", "matters"),
     (IgnoresText, "in_context", "matters"),
+    (IgnoresText, "decoupled", "matters"),
+    (IgnoresImage, "decoupled", "matters"),
+    (IgnoresImageMask, "decoupled", "padding"),
+    (IgnoresImageMask, "decoupled", "silence"),
     (HearsNothing, "add", "matters"),
     (HearsNothing, "in_context", "matters"),
     (LearnsWithoutListening, "cross_attention", "learns"),

@@ -103,6 +103,18 @@ def test_build_reports_stable_diffusion_as_json() -> None:
     assert made["conditions"]["text"]["liveness"]["reaches_output"]
 
 
+def test_build_reports_ip_adapter_as_json() -> None:
+    """Keys and values of 768 for an image at sixteen sites, beside Stable Diffusion; both conditions reach the output."""
+    done = run("build", str(SPECS / "ip_adapter_like.yaml"), "--json")
+    made = json.loads(done.stdout)
+    channels = 5 * 320 + 5 * 640 + 6 * 1280
+    assert made["parameters"]["denoiser"] == 859_520_964 + 2 * channels * 768 == 878_690_244
+    assert made["parameters"]["encoders"]["image"] == 632_076_800 + 1024 * 3072 + 3072 + 2 * 768
+    for condition in ("text", "image"):
+        liveness = made["conditions"][condition]["liveness"]
+        assert liveness == {"reaches_output": True, "through": ["decoupled"], "shown_by": "trace and probe"}
+
+
 def test_a_built_model_can_be_loaded_and_drawn_with(tmp_path: Path) -> None:
     built = run("build", str(SPECS / "digits.yaml"), "--set", "sampler.steps=2", "--out", str(tmp_path / "born"))
     assert built.returncode == 0, built.stderr

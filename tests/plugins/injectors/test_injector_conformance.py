@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from cdkit.parts import Widths
 from cdkit.testing import INJECTOR_CHECKS, InjectorCase, check_injector
+from cdkit.testing.case import EVERY_FORM
 from cdkit_injectors.adaln_zero import AdaLNZero
 from cdkit_injectors.add import Add
 from cdkit_injectors.concat import Concat
 from cdkit_injectors.cross_attention import CrossAttention
+from cdkit_injectors.decoupled import Decoupled
 from cdkit_injectors.film import Film
 from cdkit_injectors.hint import Hint
 from cdkit_injectors.in_context import InContext
@@ -37,6 +39,17 @@ KIT: list[tuple[Any, dict[str, str]]] = [
 @pytest.mark.parametrize(("factory", "exceptions"), KIT, ids=repr)
 def test_conformance(factory: Any, exceptions: dict[str, str]) -> None:
     check_injector(factory, exceptions=exceptions)
+
+
+def test_decoupled_hears_both_streams() -> None:
+    """Words and image of unlike widths; each must matter by itself, and each has a mask of its own."""
+    both = (EVERY_FORM, Widths(tokens=5, pooled=4))
+    check_injector(partial(Decoupled, heads=2, scale=0.7), widths=both)
+    check_injector(
+        partial(Decoupled, heads=2, padding="attend"),
+        widths=both,
+        exceptions=dict.fromkeys(("padding", "poison", "silence", "masking"), ATTENDS),
+    )
 
 
 def test_concat_without_a_map_projects_the_pooled_vector() -> None:
