@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cdkit.engine.convert import Told, convert
+from cdkit.engine.convert import from_run
 from cdkit.engine.load import load
 from cdkit.engine.pack import pack
 from cdkit.engine.run import Run
@@ -34,7 +34,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> Run:
 def adapted(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny, base: Run) -> Run:
     said: list[str] = []
     run = train(tiny(LORA), tmp_path_factory.mktemp("adapted") / "run", init_from=base, say=said.append)
-    assert "by a LoRA of 20 layers and" in said[0]
+    assert "by a LoRA of 36 layers and 3,072 weights" in said[0]
     return run
 
 
@@ -51,8 +51,9 @@ def averages(run: Run) -> dict[str, Tensor]:
 
 def test_nothing_but_the_lora_moves(base: Run, adapted: Run) -> None:
     before, after = averages(base), weights(adapted, "backbone")
-    assert list(before) == list(weights(base, "backbone"))[: len(before)] or set(before) >= set(after)
+    assert set(after) == set(weights(base, "backbone"))
     assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+    assert all(torch.equal(tensor, before[f"encoders.{name}"]) for name, tensor in weights(adapted, "encoders").items())
     ups = [tensor for name, tensor in weights(adapted, "lora").items() if name.endswith(".up")]
     assert ups
     assert all(bool(tensor.any()) for tensor in ups), "what was zero at birth has moved"
@@ -69,11 +70,12 @@ def test_a_lora_run_loads_alone_and_draws_otherwise(base: Run, adapted: Run) -> 
 
 
 def test_it_learns(tmp_path: Path, tiny: Tiny, base: Run) -> None:
-    """One batch again and again: its loss falls, by the LoRA alone."""
-    overrides = (LORA, "train.lr=1.0e-2", "train.steps=60", "train.checkpoint_every=60", "train.batch=32", "train.warmup=1")
+    """The loss falls, by the LoRA alone, of which every layer has one: the base has hardly begun to learn."""
+    lora = "lora={rank: 4, alpha: 8, targets: ['*']}"
+    overrides = (lora, "train.lr=1.0e-2", "train.steps=60", "train.checkpoint_every=60", "train.batch=32", "train.warmup=1")
     run = train(tiny(*overrides), tmp_path / "run", init_from=base, say=quiet)
     losses = [float(line.split('"loss": ')[1].split(",")[0]) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    assert sum(losses[-20:]) < 0.97 * sum(losses[:20])
+    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
 
 
 @pytest.mark.parametrize("stop", [1, 5])
@@ -113,7 +115,7 @@ def test_a_second_lora_stands_on_the_first(tmp_path: Path, tiny: Tiny, adapted: 
     assert torch.allclose(drawn, expected, atol=1e-5)
 
 
-def test_packed_and_converted_it_draws_the_same(tmp_path: Path, adapted: Run) -> None:
+def test_packed_it_draws_the_same(tmp_path: Path, adapted: Run) -> None:
     expected = load(adapted.path).sample(["seven"], seed=3).images
     small = pack(adapted, tmp_path / "small", licence="ours")
     assert torch.allclose(load(small).sample(["seven"], seed=3).images, expected, atol=2e-2)
@@ -140,8 +142,13 @@ def test_the_section_is_checked_like_every_other(tiny: Tiny) -> None:
     assert read_spec(tiny(LORA).to_yaml()).lora == tiny(LORA).lora
 
 
-def test_convert_merges_it(tmp_path: Path, adapted: Run) -> None:
-    with pytest.raises(UsageError, match="no place for the injector 'film'"):
-        convert(adapted.path, tmp_path / "out", to="diffusers", told=Told(), say=quiet)
-    said: list[str] = []
-    convert(adapted.path, tmp_path / "run", to="run", told=Told(), say=said.append)
+def test_what_convert_reads_of_it_is_merged(adapted: Run) -> None:
+    """By hand: W + alpha / r up @ down, of the averages; alpha is r here."""
+    foreign, average = from_run(adapted, None), weights(adapted, "ema")
+    assert "lora" not in foreign.spec
+    assert "LoRA: merged into the weights" in foreign.notes
+    before = weights(adapted, "backbone")
+    name = "mid.attn.0.blocks.0.attn1.to_q"
+    up, down = (average[f"loras.{TRAINED}.{name}.{part}"] for part in ("up", "down"))
+    assert torch.allclose(foreign.weights[f"{name}.weight"], before[f"{name}.weight"] + up @ down, atol=1e-7)
+    assert torch.equal(foreign.weights["stem.weight"], before["stem.weight"])

@@ -34,7 +34,11 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def model_of(name: str, *overrides: str) -> Model:
     """In float64, with weights that hide nothing: whatever starts at zero is drawn."""
-    told = (f"backbone={BACKBONES[name]}", f"injectors={INJECTORS % WORDS[name]}", "conditions.text={use: bytes, dim: 8, depth: 1}")
+    told = (
+        f"backbone={BACKBONES[name]}",
+        f"injectors={INJECTORS % WORDS[name]}",
+        "conditions.text={use: bytes, dim: 8, depth: 1}",
+    )
     model = assemble(read_spec(DIGITS, overrides=(*told, *overrides)))
     arm(model.backbone)
     return model.double().eval()
