@@ -29,8 +29,9 @@ lint: install
 	$(BIN)/ruff check core plugins tests
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# What takes longer: the wheel as a user gets it, in an environment that has nothing else.
+# What takes longer: tests at full size, and the wheel as a user gets it, in an environment that has nothing else.
 slow: install
+	$(BIN)/pytest -m slow
 	rm -rf build && $(BIN)/python -m build --wheel --outdir build
 	$(PYTHON) -m venv build/venv && build/venv/bin/pip install build/cdkit-*.whl
 	cd build && venv/bin/cdkit doctor && venv/bin/cdkit sample animals -p "a cat" --out drawn

@@ -18,6 +18,8 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 class Map(Encoder):
     """A tensor or array (K, H, W) or (H, W), or a PIL image -> spatial (B, channels, H, W) at the sample's H and W.
 
+    scale: so many rows and columns for each of the sample's, as 8 for a latent's map at the picture's own resolution. They
+    lie in the channels then (Shi et al. 2016, pixel unshuffle): spatial (B, channels * scale^2, H, W) holds every pixel.
     Floating numbers are taken as they are, masks (bool) as 0 and 1; uint8 and PIL images come to [-1, 1], 16-bit grey too.
     resize: "bilinear" (antialiased) for pictures, "nearest" for masks and class maps, "refuse" for exact sizes only.
     Null: zeros.
@@ -26,21 +28,29 @@ class Map(Encoder):
     origin: Tensor
 
     def __init__(
-        self, *, sample: SampleShape, channels: Positive = 1, resize: Literal["bilinear", "nearest", "refuse"] = "bilinear"
+        self,
+        *,
+        sample: SampleShape,
+        channels: Positive = 1,
+        resize: Literal["bilinear", "nearest", "refuse"] = "bilinear",
+        scale: Positive = 1,
     ) -> None:
         super().__init__()
         self.channels = channels
         self.resize = resize
-        self.shape = (sample.height, sample.width)
-        self.widths = Widths(spatial=channels)
+        self.shape = (scale * sample.height, scale * sample.width)
+        self.scale = scale
+        self.widths = Widths(spatial=channels * scale**2)
         self.register_buffer("origin", torch.zeros(()), persistent=False)  # where, and in which dtype, maps are wanted
 
     def forward(self, raw: Sequence[Any]) -> Stream:
         """B maps, of any sizes -> a stream. PromptError for what is no map of `channels` channels."""
-        return Stream(spatial=torch.cat([self._fitted(self._read(value, row), row) for row, value in enumerate(raw)]))
+        fitted = torch.cat([self._fitted(self._read(value, row), row) for row, value in enumerate(raw)])
+        return Stream(spatial=F.pixel_unshuffle(fitted, self.scale))
 
     def null(self, n: int) -> Stream:
-        return Stream(spatial=self.origin.expand(n, self.channels, *self.shape))
+        nothing = self.origin.expand(n, self.channels, *self.shape)
+        return Stream(spatial=F.pixel_unshuffle(nothing, self.scale))
 
     def examples(self) -> tuple[Tensor, Tensor]:
         """A map that is bright on the left, and one that is bright at the top."""

@@ -11,6 +11,7 @@ from cdkit_stable_diffusion.layout import Layout
 from cdkit_stable_diffusion.unet_names import Methods
 
 SIZES = {2816: 6, 2560: 5}  # numbers that SDXL's U-Nets are told beside the pooled text, by the width of all of it
+DEFAULTS = {6: [1024, 1024, 0, 0, 1024, 1024], 5: [1024, 1024, 0, 0, 6]}  # pixels: original, crop, target or score
 SIZE_WIDTH = 256  # of each number's sinusoid
 POOLED = 1280
 
@@ -74,7 +75,8 @@ def conditions_of(layout: Layout, texts: Sequence[Mapping[str, Any]]) -> tuple[d
     if len(names) == 2:
         conditions["text"] = {"use": "join", "of": names, "axis": "features"}
     count = SIZES.get(layout.added, (layout.added - POOLED) // SIZE_WIDTH)
-    conditions["sizes"] = {"use": "size", "count": count, "dim": SIZE_WIDTH}
+    default = {"default": DEFAULTS[count]} if count in DEFAULTS else {}
+    conditions["sizes"] = {"use": "size", "count": count, "dim": SIZE_WIDTH, **default}
     conditions["added"] = {"use": "join", "of": [names[-1], "sizes"], "axis": "pooled"}
     return conditions, "text"
 
@@ -91,20 +93,20 @@ def depth_of(layout: Layout) -> int | list[int]:
 
 def methods_of(spec: Mapping[str, Any]) -> Methods:
     """What this spec calls the injectors of Stable Diffusion. UsageError names what Stable Diffusion has no place for."""
-    found: dict[str, str] = {}
     fields = {"cross_attention": "words", "add": "added", "concat": "channels"}
-    for injector in spec.get("injectors", []):
-        use = bare(injector["use"])
-        if use not in fields or fields[use] in found:
+    mounted = [(bare(injector["use"]), injector) for injector in spec.get("injectors", [])]
+    uses = [use for use, _ in mounted]
+    for place, use in enumerate(uses):
+        if use not in fields or use in uses[:place]:
             twice = " a second time" if use in fields else ""
             raise UsageError(
                 f"Stable Diffusion's layout has no place for the injector {use!r}{twice}; it has {', '.join(fields)}"
             )
-        check_injector(use, injector)
-        found[fields[use]] = injector.get("name") or use
-    if "words" not in found:
+    if "cross_attention" not in uses:
         raise UsageError("Stable Diffusion's layout needs a cross_attention; this spec mounts none")
-    return Methods(**found)
+    for use, injector in mounted:
+        check_injector(use, injector)
+    return Methods(**{fields[use]: injector.get("name") or use for use, injector in mounted})
 
 
 def check_injector(use: str, injector: Mapping[str, Any]) -> None:

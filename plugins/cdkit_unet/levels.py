@@ -23,7 +23,8 @@ class DownLevel(nn.Module):
         inputs = [channels] + [out] * (blocks - 1)
         self.res, self.attn = _blocks(common, name, inputs, out, stride, depth=depth)
         self.downsample = nn.ModuleList([] if last else [Downsample(out)])
-        self.kept = [out] * (blocks + len(self.downsample))  # widths of the skips that it leaves, in order
+        # Widths and strides of the skips that it leaves, in order.
+        self.kept = [(out, stride)] * blocks + [(out, 2 * stride)] * len(self.downsample)
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> list[Tensor]:
         """Every map that it makes, in order: the skips; the last of them is what the next level starts from."""

@@ -18,17 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cdkit_unet.common import Common
+from cdkit_unet.half import Half, Kept, geometry_of
 from cdkit_unet.heads import Heads
-from cdkit_unet.levels import DownLevel, Middle, UpLevel
+from cdkit_unet.levels import UpLevel
 from cdkit_unet.norm import SMALLEST_GROUP
-from cdkit_unet.size import check_size, widths_of
-from cdkit_unet.time import TimeEmbedding
 from cdkit_unet.zero import zeroed
 
 NARROW = 16  # channels of a narrow twin, or the least multiple of them that its heads divide
 
 
-class UNet(Backbone):
+class UNet(Half, Backbone):
     """x (B, C, H, W), t (B,) in [0, 1000] -> (B, C, H, W).
 
     width: channels at the finest level; mult: channels of each level in widths. blocks: residual blocks a level on the way
@@ -56,19 +55,14 @@ class UNet(Backbone):
         smallest_group: Positive = SMALLEST_GROUP,
         dropout: Unit = 0.0,
     ) -> None:
-        super().__init__()
-        widths = widths_of(width, mult)
-        depths, middle = depths_of(depth, attention, len(widths))
         common = Common(mount, 4 * width, groups, smallest_group, dropout, Heads(heads, head_dim), projection)
-        self.multiple = 2 ** (len(widths) - 1)
+        geometry = geometry_of(sample.channels, width, mult, blocks, attention, depth)
+        super().__init__(common, geometry)
+        widths = geometry.widths
         self.joined = blocks + 1  # skips that one level on the way up takes
-        self.time = TimeEmbedding(width, common.embedding)
-        self.embed_site = common.open("embed", "embed", "vector", common.embedding, 1)
-        self.stem = nn.Conv2d(sample.channels, width, 3, padding=1)
-        self.input_site = common.open("input", "input", "map", width, 1)
-        self.down, kept = _down(common, [width, *widths], blocks, depths)
-        self.mid = Middle(common, widths[-1], self.multiple, depth=middle)
-        self.up = _up(common, [*widths, widths[-1]], kept, blocks, depths)
+        self.skip_sites = skip_sites(common, self.kept)
+        self.mid_skip_site = common.open("skip.mid", "skip", "map", widths[-1], self.multiple)
+        self.up = _up(common, [*widths, widths[-1]], [skip.width for skip in self.kept], blocks, geometry.depths)
         self.norm = common.norm(widths[0])
         self.norm_site = common.open("out.norm", "norm", "map", widths[0], 1)
         self.out = zeroed(nn.Conv2d(widths[0], sample.channels, 3, padding=1))
@@ -77,19 +71,10 @@ class UNet(Backbone):
         h, skips, emb = self.encode(x, t, signals)
         return self.decode(h, skips, emb, signals)
 
-    def encode(self, x: Tensor, t: Tensor, signals: Signals) -> tuple[Tensor, list[Tensor], Tensor]:
-        """The way down and the middle: h at the lowest resolution, every skip in the order made, and emb (B, E)."""
-        check_size(x, self.multiple)
-        emb = self.time(t, x.dtype)
-        emb = self.embed_site(emb, signals, emb)
-        skips = [self.input_site(self.stem(x), signals, emb)]
-        for level in self.down:
-            skips += level(skips[-1], emb, signals)
-        return self.mid(skips[-1], emb, signals), skips, emb
-
     def decode(self, h: Tensor, skips: Sequence[Tensor], emb: Tensor, signals: Signals) -> Tensor:
         """The way up, taking the skips from the last to the first."""
-        left = list(skips)
+        left = [site(skip, signals, emb) for site, skip in zip(self.skip_sites, skips, strict=True)]
+        h = self.mid_skip_site(h, signals, emb)
         for level in self.up:
             h = level(h, [left.pop() for _ in range(self.joined)], emb, signals)
         return self.out(F.silu(self.norm_site(self.norm(h), signals, emb)))
@@ -108,29 +93,11 @@ class UNet(Backbone):
         return {**options, **head, "width": width}
 
 
-def depths_of(depth: int | Sequence[int], attention: Sequence[int], levels: int) -> tuple[list[int], int]:
-    """Transformer blocks of every level (0 without attention) and of the middle. ValueError if they do not fit the levels."""
-    each = [depth] * levels if isinstance(depth, int) else list(depth)
-    if len(each) != levels:
-        raise ValueError(f"depth lists {len(each)} levels, {each}, but mult has {levels}; expected one number or one a level")
-    for level in attention:
-        if level >= levels:
-            raise ValueError(f"attention names level {level}, but mult has {levels} levels, 0 to {levels - 1}")
-        if not each[level]:
-            raise ValueError(f"attention names level {level}, where depth is 0; expected at least 1, or the level left out")
-    if not each[-1]:
-        raise ValueError(f"depth ends in 0, {each}, but the middle takes its last number; expected at least 1")
-    return [each[level] if level in attention else 0 for level in range(levels)], each[-1]
-
-
-def _down(common: Common, widths: Sequence[int], blocks: int, depths: Sequence[int]) -> tuple[nn.ModuleList, list[int]]:
-    """The levels from the finest on, and the widths of all the skips that they and the stem leave."""
-    last = len(depths) - 1
-    levels = [
-        DownLevel(common, level, widths[level], widths[level + 1], blocks=blocks, depth=depth, last=level == last)
-        for level, depth in enumerate(depths)
-    ]
-    return nn.ModuleList(levels), [widths[0]] + [kept for level in levels for kept in level.kept]
+def skip_sites(common: Common, kept: Sequence[Kept]) -> nn.ModuleList:
+    """A slot for every skip, in the order in which the way down leaves them."""
+    return nn.ModuleList(
+        [common.open(f"skip.{place}", "skip", "map", skip.width, skip.stride) for place, skip in enumerate(kept)]
+    )
 
 
 def _up(common: Common, widths: Sequence[int], kept: Sequence[int], blocks: int, depths: Sequence[int]) -> nn.ModuleList:

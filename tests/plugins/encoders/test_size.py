@@ -17,13 +17,23 @@ def test_as_diffusers_writes_them() -> None:
     ).reshape(1, -1)
     encoder = Size()
     assert encoder.widths == Widths(pooled=1536)
-    assert_close(encoder([SDXL]).pooled, expected, atol=2e-4, rtol=0)  # the reference's angles are float32: 1024 * 6e-8
+    assert torch.equal(encoder([SDXL]).pooled, expected)
 
 
 def test_closed_form() -> None:
     pooled = Size(count=1, dim=4).double()([3.0]).pooled
     expected = torch.tensor([3.0, 0.03], dtype=torch.float64)
-    assert_close(pooled, torch.cat([expected.cos(), expected.sin()]).unsqueeze(0))
+    assert_close(pooled, torch.cat([expected.cos(), expected.sin()]).unsqueeze(0), atol=1e-6, rtol=0)
+
+
+def test_a_default_is_what_silence_says() -> None:
+    encoder = Size(count=2, dim=8, default=(1024, 3))
+    assert torch.equal(encoder.null(3).pooled, encoder([(1024, 3)]).pooled.expand(3, -1))
+    assert not encoder.state_dict()
+    with pytest.raises(ValueError, match=r"default has 3 numbers, \[1, 2, 3\]; expected 2, the `count`"):
+        Size(count=2, default=(1, 2, 3))
+    with pytest.raises(ValueError, match="a default and a learned null exclude each other"):
+        Size(count=1, default=(1,), null="learned")
 
 
 @pytest.mark.parametrize("value", [(1, 2), [1.0, 2.0], "1, 2", "1 2.0", torch.tensor([1, 2])])

@@ -13,6 +13,7 @@ from cdkit_injectors.add import Add
 from cdkit_injectors.concat import Concat
 from cdkit_injectors.cross_attention import CrossAttention
 from cdkit_injectors.film import Film
+from cdkit_injectors.hint import Hint
 from cdkit_injectors.in_context import InContext
 from cdkit_injectors.text_query import TextQuery
 
@@ -27,6 +28,7 @@ KIT: list[tuple[Any, dict[str, str]]] = [
     (Add, {}),
     (partial(Add, hidden=12), {}),
     (Concat, {}),
+    (partial(Hint, channels=(8,)), {}),
     (InContext, {"identity": "a softmax shares its weight among all keys"}),
     (partial(TextQuery, heads=2), {}),
 ]

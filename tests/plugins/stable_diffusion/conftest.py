@@ -26,6 +26,12 @@ def sd1_of() -> Callable[..., Path]:
     return saved
 
 
+@pytest.fixture(scope="session")
+def armed_module() -> Callable[..., Any]:
+    """Weights with which every part matters."""
+    return armed
+
+
 def saved(folder: Path, scheduler: Any = None, **unet: Any) -> Path:
     """Made by diffusers' and transformers' own classes and written by their own `save_pretrained`."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel

@@ -1,0 +1,100 @@
+"""Half: the way down and the middle of the U-Net, which a U-Net goes on from and of which ControlNet has a second one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cdkit.parts import Signals
+from torch import Tensor, nn
+
+from cdkit_unet.common import Common
+from cdkit_unet.levels import DownLevel, Middle
+from cdkit_unet.size import check_size, widths_of
+from cdkit_unet.time import TimeEmbedding
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How wide and how deep each level is, from the finest on."""
+
+    channels: int  # of the picture
+    width: int
+    widths: tuple[int, ...]
+    blocks: int
+    depths: tuple[int, ...]  # transformer blocks a level; 0 without attention
+    middle: int  # transformer blocks in the middle
+
+    @property
+    def multiple(self) -> int:
+        return 2 ** (len(self.widths) - 1)
+
+
+class Kept(NamedTuple):
+    """A skip that the way down leaves."""
+
+    width: int
+    stride: int
+
+
+class Half(nn.Module):
+    """x (B, C, H, W), t (B,) -> h at the lowest resolution, every skip, and the time embedding."""
+
+    def __init__(self, common: Common, geometry: Geometry) -> None:
+        super().__init__()
+        width, widths = geometry.width, geometry.widths
+        self.multiple = geometry.multiple
+        self.time = TimeEmbedding(width, common.embedding)
+        self.embed_site = common.open("embed", "embed", "vector", common.embedding, 1)
+        self.stem = nn.Conv2d(geometry.channels, width, 3, padding=1)
+        self.input_site = common.open("input", "input", "map", width, 1)
+        self.down = _down(common, [width, *widths], geometry.blocks, geometry.depths)
+        left = [Kept(*skip) for level in self.down for skip in level.kept]
+        self.kept = [Kept(width, 1), *left]
+        self.mid = Middle(common, widths[-1], geometry.multiple, depth=geometry.middle)
+
+    def encode(self, x: Tensor, t: Tensor, signals: Signals) -> tuple[Tensor, list[Tensor], Tensor]:
+        """The way down and the middle: h at the lowest resolution, every skip in the order made, and emb (B, E)."""
+        check_size(x, self.multiple)
+        emb = self.time(t, x.dtype)
+        emb = self.embed_site(emb, signals, emb)
+        skips = [self.input_site(self.stem(x), signals, emb)]
+        for level in self.down:
+            skips += level(skips[-1], emb, signals)
+        return self.mid(skips[-1], emb, signals), skips, emb
+
+
+def geometry_of(
+    channels: int, width: int, mult: Sequence[int], blocks: int, attention: Sequence[int], depth: int | Sequence[int]
+) -> Geometry:
+    """ValueError where these do not fit together."""
+    widths = widths_of(width, mult)
+    depths, middle = depths_of(depth, attention, len(widths))
+    return Geometry(channels, width, tuple(widths), blocks, tuple(depths), middle)
+
+
+def depths_of(depth: int | Sequence[int], attention: Sequence[int], levels: int) -> tuple[list[int], int]:
+    """Transformer blocks of every level (0 without attention) and of the middle. ValueError if they do not fit the levels."""
+    each = [depth] * levels if isinstance(depth, int) else list(depth)
+    if len(each) != levels:
+        raise ValueError(f"depth lists {len(each)} levels, {each}, but mult has {levels}; expected one number or one a level")
+    for level in attention:
+        if level >= levels:
+            raise ValueError(f"attention names level {level}, but mult has {levels} levels, 0 to {levels - 1}")
+        if not each[level]:
+            raise ValueError(f"attention names level {level}, where depth is 0; expected at least 1, or the level left out")
+    if not each[-1]:
+        raise ValueError(f"depth ends in 0, {each}, but the middle takes its last number; expected at least 1")
+    return [each[level] if level in attention else 0 for level in range(levels)], each[-1]
+
+
+def _down(common: Common, widths: Sequence[int], blocks: int, depths: Sequence[int]) -> nn.ModuleList:
+    """The levels from the finest on."""
+    last = len(depths) - 1
+    return nn.ModuleList(
+        [
+            DownLevel(common, level, widths[level], widths[level + 1], blocks=blocks, depth=depth, last=level == last)
+            for level, depth in enumerate(depths)
+        ]
+    )
