@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from cdkit.parts import Stream, TextEncoder
+from cdkit.parts import Adaptable, Stream, TextEncoder, layers_of
 from torch import Tensor, nn
 
 from cdkit_encoders.hf import Source, load_network, load_tokenizer
@@ -81,6 +81,11 @@ class Pretrained(TextEncoder):
             self._tokenizer = load_tokenizer(self._kind.tokenizer, self.source.found())
         if not self._loaded:
             self._fill(load_network(self._kind.network, self._config, self.source.found()))
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        """Every layer of the network by its path there, the weights loaded: only those that stay can be adapted."""
+        self.load()
+        return {path: Adaptable(layer) for path, layer in layers_of(self.network)}
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> None:

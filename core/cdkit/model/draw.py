@@ -128,6 +128,7 @@ def decided(model: Model, *, steps: int | None, guidance: float | None, sampler:
     made, length, spacing = make_sampler(model.spec, sampler, steps)
     guider = make_guider(model.spec, guidance)
     words = {"model": model.spec.name, "sampler": repr(made), "steps": length, "spacing": spacing, "guidance": repr(guider)}
+    words |= {"loras": borrowed} if (borrowed := model.borrowed) else {}
     return Recipe(made, guider, model.diffusion.grid(length, spacing), words)
 
 

@@ -92,6 +92,7 @@ class LoraSet(nn.Module):
         self._corrections = dict(corrections)
         for name, lora in corrections.items():
             place(self, name.split("."), lora)
+        self.strength = 1.0
         for lora in self:
             lora.attach()
 
@@ -105,8 +106,16 @@ class LoraSet(nn.Module):
     def names(self) -> tuple[str, ...]:
         return tuple(self._corrections)
 
+    def summary(self) -> str:
+        """How much it is: `a LoRA of 128 layers, 32 of them in encoders, rank 8`."""
+        ranks = sorted({lora.down.shape[0] for lora in self})
+        read = sum(name.startswith("encoders.") for name in self.names)
+        within = f", {read} of them in encoders" if read else ""
+        return f"a LoRA of {len(self)} layers{within}, rank {' to '.join(str(rank) for rank in (ranks[0], ranks[-1])[:len(ranks)])}"
+
     def strengthen(self, strength: float) -> None:
         """How much of it is added: 1 is all that it was trained to, 0 none."""
+        self.strength = strength
         for lora in self:
             lora.strength = strength
 

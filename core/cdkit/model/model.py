@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cdkit.conditions import Ledger, batch_of, chosen, stacked
 from cdkit.diffusion.process import Diffusion
-from cdkit.model.lora import LoraSet
+from cdkit.model.lora import TRAINED, LoraSet
 from cdkit.parts import Adaptable, Autoencoder, Backbone, Conditioning, Encoder, Joiner, SampleShape, Signals, Stream
 
 if TYPE_CHECKING:
@@ -179,6 +179,11 @@ class Model(nn.Module):
         made.strengthen(scale)
         self.loras[f"{len(self.loras)}:{Path(path).stem.replace('.', '_')}"] = made
         return made
+
+    @property
+    def borrowed(self) -> dict[str, float]:
+        """The strength of every LoRA that was added from a file, by a name that is unique."""
+        return {name: lora.strength for name, lora in self.loras.items() if name != TRAINED and isinstance(lora, LoraSet)}
 
     def merge_loras(self) -> None:
         """Every LoRA into the weights, for good: the same answers, and nothing beside the network."""
