@@ -47,6 +47,7 @@ __all__ = [
     "Layout",
     "LoraKey",
     "LoraNames",
+    "LoraPart",
     "Metric",
     "Mount",
     "NonNegative",
@@ -443,11 +444,14 @@ class Foreign:
     notes: tuple[str, ...] = ()  # what was found out, taken for granted or left out: a line each, for a person
 
 
+LoraPart: TypeAlias = Literal["down", "up", "alpha"]
+
+
 class LoraKey(NamedTuple):
     """What one tensor of a LoRA file is."""
 
     layer: str  # our name of the layer that it adapts
-    part: Literal["down", "up", "alpha"]
+    part: LoraPart
 
 
 @dataclass(frozen=True, slots=True)

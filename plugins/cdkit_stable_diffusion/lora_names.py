@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from cdkit.parts import CheckpointError, LoraKey, LoraNames, UsageError
+from cdkit.parts import CheckpointError, LoraKey, LoraNames, LoraPart, UsageError
 
 from cdkit_stable_diffusion import compvis_unet
 from cdkit_stable_diffusion.prefixes import all_renamed
@@ -16,11 +16,11 @@ from cdkit_stable_diffusion.text import PREFIX
 from cdkit_stable_diffusion.unet_names import Methods, UnknownName, to_diffusers
 
 KOHYA = re.compile(r"(lora_(?:unet|te[12]?)_[^.]+)\.(lora_down\.weight|lora_up\.weight|alpha)")
-KOHYA_PARTS = {"lora_down.weight": "down", "lora_up.weight": "up", "alpha": "alpha"}
+KOHYA_PARTS: dict[str, LoraPart] = {"lora_down.weight": "down", "lora_up.weight": "up", "alpha": "alpha"}
 # `lora_A` is peft's and today's; `_lora.down`, `.lora.down` and `.lora_linear_layer.down` are what diffusers wrote before.
 PEFT = re.compile(r"(.+?)(?:\.lora_(?P<letter>[AB])|(?:_lora|\.lora|\.lora_linear_layer)\.(?P<word>down|up))\.weight")
 PEFT_ALPHA = re.compile(r"(.+?)(?:_lora|\.lora|\.lora_linear_layer)?\.alpha")
-LETTERS = {"A": "down", "B": "up"}
+PARTS: dict[str, LoraPart] = {"A": "down", "B": "up", "down": "down", "up": "up"}
 TEXT_ATTENTION = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 METADATA = "lora_adapter_metadata"  # where diffusers keeps peft's configuration, in the header of the file
 ENCODER = "encoders."
@@ -32,8 +32,9 @@ def kohya(keys: Collection[str], layers: Collection[str], spec: Mapping[str, Any
     if not found:
         return None
     known = dict(_kohya_names(layers, spec))
+    named: dict[str, tuple[str | None, LoraPart]]
     named = {key: (known.get(match[1]), KOHYA_PARTS[match[2]]) for key, match in found.items()}
-    return LoraNames({key: LoraKey(layer, part) for key, (layer, part) in named.items() if layer}, {})  # pyright: ignore
+    return LoraNames({key: LoraKey(layer, part) for key, (layer, part) in named.items() if layer}, {})
 
 
 def _kohya_names(layers: Collection[str], spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -65,11 +66,14 @@ def peft(
     keys: Collection[str], metadata: Mapping[str, str], layers: Collection[str], spec: Mapping[str, Any]
 ) -> LoraNames | None:
     """`unet.down_blocks.0.….to_q.lora_A.weight`, and diffusers' older names. None for a file that has no such name."""
-    found = {key: (match[1], LETTERS.get(match["letter"]) or match["word"]) for key in keys if (match := PEFT.fullmatch(key))}
+    found: dict[str, tuple[str, LoraPart]] = {
+        key: (match[1], PARTS[match["letter"] or match["word"]]) for key in keys if (match := PEFT.fullmatch(key))
+    }
     if not found or any(KOHYA.fullmatch(key) for key in keys):
         return None
     found |= {key: (match[1], "alpha") for key in keys if (match := PEFT_ALPHA.fullmatch(key))}
     known = dict(_peft_names(layers, spec))
+    named: dict[str, tuple[str | None, LoraPart]]
     named = {key: (known.get(_today(path)), part) for key, (path, part) in found.items()}
     alphas = dict(_alphas(metadata, known))
     return LoraNames({key: LoraKey(layer, part) for key, (layer, part) in named.items() if layer}, alphas)
@@ -109,7 +113,8 @@ def _alphas(metadata: Mapping[str, str], known: Mapping[str, str]) -> Iterator[t
         patterns: dict[str, float] = told.get(f"{prefix}alpha_pattern") or {}
         inner = {path: layer for path, layer in known.items() if path.startswith(prefix) and _component(path) == prefix}
         for path, layer in inner.items():
-            own = (alpha for pattern, alpha in patterns.items() if re.fullmatch(rf"(.*\.)?({pattern})", path.removeprefix(prefix)))
+            inside = path.removeprefix(prefix)
+            own = (alpha for pattern, alpha in patterns.items() if re.fullmatch(rf"(.*\.)?({pattern})", inside))
             yield layer, float(next(own, told[f"{prefix}lora_alpha"]))
 
 

@@ -29,7 +29,7 @@ def weights_of(model: Model) -> dict[str, dict[str, Tensor]]:
 
 def trained_lora(model: Model) -> LoraSet | None:
     """The LoRA that the model's spec asks for."""
-    found = model.loras[TRAINED] if TRAINED in model.loras else None
+    found = dict(model.loras).get(TRAINED)
     assert found is None or isinstance(found, LoraSet)
     return found
 

@@ -6,7 +6,7 @@ checkpoint still loads, and what is detached was never there. scale is alpha / r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -32,9 +32,9 @@ class Lora(nn.Module):
         check(target.layer)
         weight = target.layer.weight
         rows = len(range(*target.rows.indices(weight.shape[0]))) if target.rows else weight.shape[0]
-        kept = {"dtype": torch.promote_types(weight.dtype, torch.float32), "device": weight.device}
-        self.down = nn.Parameter(torch.zeros(rank, *weight.shape[1:], **kept))
-        self.up = nn.Parameter(torch.zeros(rows, rank, *[1] * (weight.dim() - 2), **kept))
+        like = weight.new_zeros((), dtype=torch.promote_types(weight.dtype, torch.float32))
+        self.down = nn.Parameter(like.new_zeros(rank, *weight.shape[1:]))
+        self.up = nn.Parameter(like.new_zeros(rows, rank, *[1] * (weight.dim() - 2)))
         self.alpha, self.strength = alpha, 1.0
         self._target = [target]  # in a list, so that the layer is no part of this module
         self._hook: RemovableHandle | None = None
@@ -96,7 +96,7 @@ class LoraSet(nn.Module):
         for lora in self:
             lora.attach()
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Lora]:
         return iter(self._corrections.values())
 
     def __len__(self) -> int:
@@ -109,9 +109,9 @@ class LoraSet(nn.Module):
     def summary(self) -> str:
         """How much it is: `a LoRA of 128 layers, 32 of them in encoders, rank 8`."""
         ranks = sorted({lora.down.shape[0] for lora in self})
+        rank = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks[0]} to {ranks[-1]}"
         read = sum(name.startswith("encoders.") for name in self.names)
-        within = f", {read} of them in encoders" if read else ""
-        return f"a LoRA of {len(self)} layers{within}, rank {' to '.join(str(rank) for rank in (ranks[0], ranks[-1])[:len(ranks)])}"
+        return f"a LoRA of {len(self)} layers{f', {read} of them in encoders' if read else ''}, {rank}"
 
     def strengthen(self, strength: float) -> None:
         """How much of it is added: 1 is all that it was trained to, 0 none."""

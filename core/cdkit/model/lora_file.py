@@ -1,4 +1,4 @@
-"""read_lora: a safetensors file of ours or of an installed format -> corrections of a model's layers. Every tensor has a place."""
+"""read_lora: a safetensors file, ours or of some format -> corrections of a model's layers. Every tensor has a place."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 
 from cdkit.errors import CheckpointError
 from cdkit.model.lora import Lora, LoraSet
-from cdkit.parts import Adaptable, LoraKey, LoraNames
+from cdkit.parts import Adaptable, LoraKey, LoraNames, LoraPart
 
 if TYPE_CHECKING:
     from cdkit.model.model import Model
 
-PARTS = ("down", "up", "alpha")
+PARTS: dict[str, LoraPart] = {"down": "down", "up": "up", "alpha": "alpha"}
 SHOWN = 3  # keys in an error
 
 
 def read_lora(model: Model, path: Path) -> LoraSet:
-    """The corrections that a file holds, added to the model's layers. CheckpointError names what has no place, or does not fit."""
+    """The corrections that a file holds, added to the model's layers. CheckpointError names what has no place or does not fit."""
     tensors, metadata = opened(path)
     layers = {**model.layers(), **model.readable_layers()}
     names = understood(model, tensors, metadata, layers, path)
@@ -52,7 +52,7 @@ def opened(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def understood(
     model: Model, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], layers: Collection[str], path: Path
 ) -> LoraNames:
-    """What every key means, by our own naming or by the format that knows most of them. CheckpointError for one that nobody knows."""
+    """What every key means, by our own naming or the format that knows most of them. CheckpointError for one that none knows."""
     registry, spec = model.spec.registry, model.spec.filled()
     formats = registry.names("format")
     asked = [registry.get("format", name)().lora(tuple(tensors), metadata, layers, spec) for name in formats]
@@ -73,7 +73,7 @@ def ours(keys: Collection[str], layers: Collection[str]) -> LoraNames:
     for key in keys:
         layer, _, part = key.rpartition(".")
         if layer in layers and part in PARTS:
-            found[key] = LoraKey(layer, part)  # pyright: ignore[reportArgumentType]  # one of PARTS
+            found[key] = LoraKey(layer, PARTS[part])
     return LoraNames(found, {})
 
 

@@ -20,10 +20,17 @@ BACKBONES = {
     "unet": "{use: unet, width: 16, mult: [1, 2], blocks: 1, attention: [1], heads: 2}",
     "unet_linear": "{use: unet, width: 16, mult: [1, 2], blocks: 1, attention: [1], heads: 2, projection: linear}",
     "unet_classic": "{use: unet_classic, width: 16, mult: [1, 2], heads: 2, head_dim: 8, up_attention: true}",
+    "controlnet": "{use: controlnet, width: 16, mult: [1, 2], blocks: 1, attention: [1], heads: 2}",
     "dit": "{use: dit, width: 16, depth: 2, heads: 2}",
 }
 INJECTORS = "[{use: %s, streams: [text]}, {use: film, streams: [text]}, {use: add, streams: [text]}]"
-WORDS = {"unet": "cross_attention", "unet_linear": "text_query", "unet_classic": "cross_attention", "dit": "in_context"}
+WORDS = {
+    "unet": "cross_attention",
+    "unet_linear": "text_query",
+    "unet_classic": "cross_attention",
+    "controlnet": "cross_attention",
+    "dit": "in_context",
+}
 EVERYTHING = "*"
 
 
