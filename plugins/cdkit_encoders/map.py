@@ -12,6 +12,7 @@ from cdkit.parts import Encoder, Positive, PromptError, SampleShape, Stream, Wid
 from torch import Tensor
 from torch.nn import functional as F
 
+HIGHEST = {torch.uint8: 255, torch.uint16: 65_535}
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -20,7 +21,8 @@ class Map(Encoder):
 
     scale: so many rows and columns for each of the sample's, as 8 for a latent's map at the picture's own resolution. They
     lie in the channels then (Shi et al. 2016, pixel unshuffle): spatial (B, channels * scale^2, H, W) holds every pixel.
-    Floating numbers are taken as they are, masks (bool) as 0 and 1; uint8 and PIL images come to [-1, 1], 16-bit grey too.
+    Floating numbers are taken as they are, masks (bool) as 0 and 1; uint8 and PIL images come to [-1, 1], 16-bit grey too, or
+    with `levels: unit` to [0, 1], as published ControlNets are told.
     resize: "bilinear" (antialiased) for pictures, "nearest" for masks and class maps, "refuse" for exact sizes only.
     Null: zeros.
     """
@@ -34,12 +36,14 @@ class Map(Encoder):
         channels: Positive = 1,
         resize: Literal["bilinear", "nearest", "refuse"] = "bilinear",
         scale: Positive = 1,
+        levels: Literal["signed", "unit"] = "signed",
     ) -> None:
         super().__init__()
         self.channels = channels
         self.resize = resize
         self.shape = (scale * sample.height, scale * sample.width)
         self.scale = scale
+        self.levels = levels
         self.widths = Widths(spatial=channels * scale**2)
         self.register_buffer("origin", torch.zeros(()), persistent=False)  # where, and in which dtype, maps are wanted
 
@@ -65,7 +69,7 @@ class Map(Encoder):
         tensor = tensor.unsqueeze(0) if tensor.dim() == 2 else tensor
         if tensor.dim() != 3 or tensor.shape[0] != self.channels or not tensor.numel():
             raise PromptError(f"map {row}: expected ({self.channels}, H, W), got {tuple(tensor.shape)}")
-        numbers = scaled(tensor).to(self.origin)
+        numbers = scaled(tensor, self.levels).to(self.origin)
         if not bool(numbers.isfinite().all()):
             raise PromptError(f"map {row}: it holds numbers that are not finite")
         return numbers
@@ -94,16 +98,17 @@ def tensor_of(value: Any, channels: int) -> Tensor | None:
     if not isinstance(value, Image.Image):
         return None
     if value.mode.startswith("I;16"):
-        return torch.from_numpy(np.asarray(value).astype(np.float32) / 32767.5 - 1)
+        return torch.from_numpy(np.asarray(value).astype(np.uint16))
     mode = MODES.get(channels, value.mode)
     array = np.array(value if value.mode == mode else value.convert(mode))
     return torch.from_numpy(array if array.ndim == 2 else np.moveaxis(array, -1, 0).copy())
 
 
-def scaled(tensor: Tensor) -> Tensor:
-    """uint8 to [-1, 1]; everything else as it is, in floating numbers."""
-    if tensor.dtype == torch.uint8:
-        return tensor.float() / 127.5 - 1
+def scaled(tensor: Tensor, levels: str) -> Tensor:
+    """Levels of 8 or 16 bits to [-1, 1] (signed) or [0, 1] (unit); everything else as it is, in floating numbers."""
+    if tensor.dtype in HIGHEST:
+        half = HIGHEST[tensor.dtype] / 2
+        return tensor.float() / half - 1 if levels == "signed" else tensor.float() / (2 * half)
     return tensor if tensor.is_floating_point() else tensor.float()
 
 

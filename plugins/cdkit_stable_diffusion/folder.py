@@ -13,6 +13,7 @@ from cdkit.parts import CheckpointError, Files, Foreign, Format, LoraNames, Usag
 from torch import Tensor
 
 from cdkit_stable_diffusion import components, lora_names, stem
+from cdkit_stable_diffusion.controlnet import CONFIG, control_of, controlled
 from cdkit_stable_diffusion.layout import Layout, layout_of, with_heads
 from cdkit_stable_diffusion.pipeline import model_index, unet_config
 from cdkit_stable_diffusion.process import diffusion_of, sampler_of, scheduler_of
@@ -71,6 +72,9 @@ class Diffusers(Format):
             "weights: one set; the folder does not say whether they are averaged",
         )
         weights = stem.split(_named(tensors, source / "unet" / file), layout.out, PLAIN)
+        if (source / CONFIG).is_file():
+            control, hint, note = control_of(source, components.VAE)
+            weights, spec, found = {**weights, **control}, controlled(spec, hint), (*found, note)
         return Foreign(spec, weights, None, _beside(source), (*found, *notes))
 
     def write(self, model: Foreign, target: Path) -> Sequence[str]:

@@ -33,7 +33,7 @@ def spec_of(
         injectors.append({"use": "add", "streams": ["added"], "hidden": 4 * layout.width})
     if layout.channels > layout.out:
         extra = layout.channels - layout.out
-        conditions["masked"] = {"use": "map", "channels": extra, "resize": "refuse", "column": "masked"}
+        conditions["masked"] = {"use": "map", "channels": extra, "resize": "refuse", "column": "masked", "dropout": 0.0}
         injectors.append({"use": "concat", "streams": ["masked"]})
     return {
         "cdkit": 1,
@@ -76,7 +76,7 @@ def conditions_of(layout: Layout, texts: Sequence[Mapping[str, Any]]) -> tuple[d
         conditions["text"] = {"use": "join", "of": names, "axis": "features"}
     count = SIZES.get(layout.added, (layout.added - POOLED) // SIZE_WIDTH)
     default = {"default": DEFAULTS[count]} if count in DEFAULTS else {}
-    conditions["sizes"] = {"use": "size", "count": count, "dim": SIZE_WIDTH, **default}
+    conditions["sizes"] = {"use": "size", "count": count, "dim": SIZE_WIDTH, "dropout": 0.0, **default}
     conditions["added"] = {"use": "join", "of": [names[-1], "sizes"], "axis": "pooled"}
     return conditions, "text"
 

@@ -49,9 +49,9 @@ class Half(nn.Module):
         self.embed_site = common.open("embed", "embed", "vector", common.embedding, 1)
         self.stem = nn.Conv2d(geometry.channels, width, 3, padding=1)
         self.input_site = common.open("input", "input", "map", width, 1)
-        self.down = _down(common, [width, *widths], geometry.blocks, geometry.depths)
-        left = [Kept(*skip) for level in self.down for skip in level.kept]
-        self.kept = [Kept(width, 1), *left]
+        levels = _down(common, [width, *widths], geometry.blocks, geometry.depths)
+        self.down = nn.ModuleList(levels)
+        self.kept = [Kept(width, 1), *(Kept(*skip) for level in levels for skip in level.kept)]
         self.mid = Middle(common, widths[-1], geometry.multiple, depth=geometry.middle)
 
     def encode(self, x: Tensor, t: Tensor, signals: Signals) -> tuple[Tensor, list[Tensor], Tensor]:
@@ -89,12 +89,10 @@ def depths_of(depth: int | Sequence[int], attention: Sequence[int], levels: int)
     return [each[level] if level in attention else 0 for level in range(levels)], each[-1]
 
 
-def _down(common: Common, widths: Sequence[int], blocks: int, depths: Sequence[int]) -> nn.ModuleList:
+def _down(common: Common, widths: Sequence[int], blocks: int, depths: Sequence[int]) -> list[DownLevel]:
     """The levels from the finest on."""
     last = len(depths) - 1
-    return nn.ModuleList(
-        [
-            DownLevel(common, level, widths[level], widths[level + 1], blocks=blocks, depth=depth, last=level == last)
-            for level, depth in enumerate(depths)
-        ]
-    )
+    return [
+        DownLevel(common, level, widths[level], widths[level + 1], blocks=blocks, depth=depth, last=level == last)
+        for level, depth in enumerate(depths)
+    ]

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 @click.option("--prompt", "-p", "prompts", multiple=True, help="What to draw; may be given several times.")
 @click.option("--prompts-file", type=click.Path(path_type=Path), help="A file with one prompt a line (UTF-8).")
 @click.option("--negative-prompt", "negatives", multiple=True, help="What not to draw: one for all, or one each.")
+@click.option("--give", "given", multiple=True, metavar="COLUMN=VALUE", help="Another condition: numbers, a word, a picture.")
+@click.option("--image", type=click.Path(path_type=Path), help="A picture to set out from.")
+@click.option("--strength", type=float, help="Share of the steps taken from --image; 0.8, or 1 with --mask, by default.")
+@click.option("--mask", type=click.Path(path_type=Path), help="White where --image is to be drawn anew; the rest stays.")
+@click.option("--height", type=click.IntRange(1), help="In pixels; the picture's own, or the model's, by default.")
+@click.option("--width", type=click.IntRange(1), help="Likewise.")
 @click.option("--n", type=click.IntRange(1), default=1, show_default=True, help="Pictures of each prompt.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first picture; the next ones count up.")
 @click.option("--sampler", help="Another sampler than the spec's, by name.")
@@ -32,6 +38,12 @@ def command(
     prompts: tuple[str, ...],
     prompts_file: Path | None,
     negatives: tuple[str, ...],
+    given: tuple[str, ...],
+    image: Path | None,
+    strength: float | None,
+    mask: Path | None,
+    height: int | None,
+    width: int | None,
     n: int,
     seed: int,
     sampler: str | None,
@@ -43,24 +55,28 @@ def command(
     no_metadata: bool,
     as_json: bool,
 ) -> None:
-    """Draw with RUN: a run folder, or the name of a model that ships in a package (animals).
+    """Draw with RUN: a run folder, a diffusers folder, or the name of a model that ships in a package (animals).
 
     Leaves a labelled grid and one PNG a picture, each with the recipe that draws it again.
     """
     from cdkit.engine.load import load
     from cdkit.engine.pictures import save
     from cdkit.engine.prompts import read_prompts
+    from cdkit.engine.said import said
+    from cdkit.engine.setting_out import size_of, start_of
 
     asked = [*prompts, *(read_prompts(prompts_file) if prompts_file else ())]
-    model = load(run, device=device)
+    height, width = size_of(image, height, width)
+    model = load(run, device=device, height=height, width=width)
     for written in loras:
         path, scale = file_and_scale(written)
         added = model.lora(path, scale)
         if not as_json:
             click.echo(f"{path}: {added.summary()}, times {scale:g}")
-    values = [prompt for prompt in asked for _ in range(n)]
+    values = said(model, asked, given, n)
     samples = model.sample(
         values,
+        start=start_of(model, image, mask, strength),
         negative=list(negatives) or None,
         seed=seed,
         n=None if values else n,

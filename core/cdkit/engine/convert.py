@@ -190,7 +190,7 @@ def answer(foreign: Foreign) -> Tensor:
     """What the network makes of fixed noise and fixed streams. NumericsError if it is not finite."""
     with tempfile.TemporaryDirectory(prefix="cdkit-") as folder:
         write_beside(foreign, Path(folder), tensors=False)
-        model = model_of(foreign, Path(folder), foreign.spec["name"]).eval()
+        model = model_of(foreign, spec_in(foreign, Path(folder)), foreign.spec["name"]).eval()
     draws = torch.Generator().manual_seed(0)
     side = 2 * model.backbone.multiple
     streams = {name: _noise(reader.encoder.widths, side, draws) for name, reader in model.readers.items()}

@@ -37,9 +37,9 @@ def text_of(spec: Any) -> str:
     return yaml.dump(spec, Dumper=Plain, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
-def model_of(foreign: Foreign, folder: Path, where: str) -> Model:
+def model_of(foreign: Foreign, spec: Spec, where: str) -> Model:
     """A Model with its weights. where: named in errors. Nobody knows how often its conditions were silent in training."""
-    model = assemble(spec_in(foreign, folder), drawn=False)
+    model = assemble(spec, drawn=False)
     if model.encoders.state_dict():
         raise CheckpointError(f"{where}: its encoders have weights of their own, and the format brings none")
     load_exactly(model.backbone, foreign.weights, where)

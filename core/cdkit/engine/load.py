@@ -3,38 +3,70 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from cdkit.build import assemble
+from cdkit.build.assemble import make_autoencoder
 from cdkit.engine.device import pick_device
-from cdkit.engine.foreign import format_of, model_of
+from cdkit.engine.foreign import format_of, model_of, spec_in
 from cdkit.engine.run import SPEC, Run
 from cdkit.engine.weights import load_weights
-from cdkit.errors import CheckpointError
+from cdkit.errors import CheckpointError, UsageError
 from cdkit.model import Model
 from cdkit.registry import Registry
-from cdkit.spec import read_spec
+from cdkit.spec import Spec, read_spec
 
 
-def load(source: str | Path, *, device: str | None = None, averaged: bool = True) -> Model:
+def load(
+    source: str | Path,
+    *,
+    device: str | None = None,
+    averaged: bool = True,
+    height: int | None = None,
+    width: int | None = None,
+) -> Model:
     """The model of a run (its folder, or the name of one that ships in a package) or of a folder in a format that is installed
     (diffusers'), or a fresh one from a spec.
 
-    averaged: with the moving average of the weights, where the run has one. CheckpointError where a run has no checkpoint.
+    averaged: with the moving average of the weights, where the run has one. height, width: in pixels, of another size than it
+    was trained on. CheckpointError where a run has no checkpoint.
     """
     path = Path(source)
     if path.suffix in {".yaml", ".yml"}:
-        return assemble(read_spec(path)).to(pick_device(device)).eval()
+        return assemble(resized(read_spec(path), height, width)).to(pick_device(device)).eval()
     found = None if (path / SPEC).is_file() else format_of(path, Registry.installed())
     if found is not None:
-        return model_of(found[1].read(path), path, str(source)).to(pick_device(device)).eval()
+        foreign = found[1].read(path)
+        spec = resized(spec_in(foreign, path), height, width)
+        return model_of(foreign, spec, str(source)).to(pick_device(device)).eval()
     run = find_run(source)
     checkpoint = run.latest(logging.getLogger("cdkit").warning)
     if checkpoint is None:
         raise CheckpointError(f"{run.path}: has no checkpoint yet", hint=f"cdkit train … --out {run.path}")
-    model = assemble(run.spec(), drawn=False)
+    model = assemble(resized(run.spec(), height, width), drawn=False)
     load_weights(model, checkpoint, averaged=averaged)
     return model.to(pick_device(device)).eval()
+
+
+def resized(spec: Spec, height: int | None, width: int | None) -> Spec:
+    """The same spec, drawing pictures of another size in pixels. UsageError if the autoencoder's factor does not divide it."""
+    if height is None and width is None:
+        return spec
+    with torch.device("meta"):
+        autoencoder = make_autoencoder(spec)
+    factor = 1 if autoencoder is None else autoencoder.factor
+    for name, side in (("height", height), ("width", width)):
+        if side is not None and side % factor:
+            raise UsageError(f"--{name} {side}: is no multiple of {factor}, which the autoencoder needs")
+    sample = replace(
+        spec.sample,
+        height=spec.sample.height if height is None else height // factor,
+        width=spec.sample.width if width is None else width // factor,
+    )
+    return replace(spec, sample=sample)
 
 
 def find_run(source: str | Path, *, registry: Registry | None = None) -> Run:

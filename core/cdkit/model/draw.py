@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from cdkit.diffusion.denoiser import Denoiser
 from cdkit.diffusion.random import generator
 from cdkit.errors import UsageError
 from cdkit.model.samples import Samples
+from cdkit.model.start import MASKED, Begun, Start, begun, masked_of, pasted, unit_noise
 from cdkit.parts import Grid, Guider, Sampler
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def draw(
     sampler: str | None = None,
     n: int | None = None,
     batch: int = 64,
+    start: Start | None = None,
 ) -> Samples:
     """Draw one picture for each value.
 
@@ -49,28 +50,34 @@ def draw(
     negative: what the pictures should not be; takes the place of the null in guidance. One for all, or one each.
     seed: of the first picture, the next ones count up; or `seeds`, one each. A picture depends on its own seed alone.
     steps, guidance, sampler: as in the spec where None. n: how many, for a model that is told nothing. batch: at a time.
+    start: a picture to set out from, and a mask of what is to be drawn anew.
     """
     raw = by_column(model, values)
     total = count(raw, seeds, n)
+    if start is not None and start.mask is not None and MASKED in model.columns:
+        with torch.inference_mode():
+            raw[MASKED] = [masked_of(model, start)] * total
     unwanted = {column: spread(column, given, total) for column, given in by_column(model, negative or ()).items()}
     if total < 1:
         raise UsageError("nothing to draw: no prompt, and no number of pictures", hint="give a prompt, or n of at least 1")
     numbers = tuple(seeds) if seeds is not None else tuple(range(seed, seed + total))
     if len(numbers) != total:
         raise UsageError(f"{len(numbers)} seeds for {total} pictures", hint="give one seed a picture")
-    recipe = decided(model, steps=steps, guidance=guidance, sampler=sampler)
+    recipe = decided(model, steps=steps, guidance=guidance, sampler=sampler, start=start)
     allowed(model, recipe, raw, unwanted)
     chunks = [range(start, min(start + batch, total)) for start in range(0, total, batch)]
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            drawn = [_drawn(model, recipe, _rows(raw, at), _rows(unwanted, at), [numbers[i] for i in at]) for at in chunks]
+            first = None if start is None else begun(model, start)
+            drawn = [_drawn(model, recipe, _rows(raw, at), _rows(unwanted, at), [numbers[i] for i in at], first) for at in chunks]
     finally:
         model.train(was_training)
     captions = tuple(_caption(raw, index) for index in range(total))
     words = {**recipe.words, "negative": {column: list(given) for column, given in unwanted.items()}}
-    return Samples(torch.cat(drawn), captions, numbers, words)
+    pictures = torch.cat(drawn) if start is None else pasted(torch.cat(drawn), start)
+    return Samples(pictures, captions, numbers, words)
 
 
 def by_column(model: Model, values: Values) -> dict[str, Sequence[Any]]:
@@ -121,7 +128,9 @@ def spread(column: str, given: Sequence[Any], total: int) -> Sequence[Any]:
     raise UsageError(f"{len(given)} negative values of {column!r} for {total} pictures; give one, or one a picture")
 
 
-def decided(model: Model, *, steps: int | None, guidance: float | None, sampler: str | None) -> Recipe:
+def decided(
+    model: Model, *, steps: int | None, guidance: float | None, sampler: str | None, start: Start | None = None
+) -> Recipe:
     """The spec's sampler and guider, with what was asked for instead."""
     from cdkit.build.recipe import make_guider, make_sampler
 
@@ -129,7 +138,11 @@ def decided(model: Model, *, steps: int | None, guidance: float | None, sampler:
     guider = make_guider(model.spec, guidance)
     words = {"model": model.spec.name, "sampler": repr(made), "steps": length, "spacing": spacing, "guidance": repr(guider)}
     words |= {"loras": borrowed} if (borrowed := model.borrowed) else {}
-    return Recipe(made, guider, model.diffusion.grid(length, spacing), words)
+    grid = model.diffusion.grid(length, spacing)
+    if start is None:
+        return Recipe(made, guider, grid, words)
+    words |= {"strength": start.strength, "masked": start.mask is not None}
+    return Recipe(made, guider, start.shortened(grid), words)
 
 
 def allowed(model: Model, recipe: Recipe, raw: Raw, negative: Raw) -> None:
@@ -147,19 +160,23 @@ def allowed(model: Model, recipe: Recipe, raw: Raw, negative: Raw) -> None:
             )
 
 
-def said(model: Model, raw: Raw) -> tuple[str, ...]:
-    """The conditions that are told something: only these can be guided."""
-    return tuple(name for name in model.told if model.readers[name].column in raw)
+def guided(model: Model, raw: Raw) -> tuple[str, ...]:
+    """The conditions that guidance may silence: they are told something, and training was to keep them silent at times.
+
+    Those of `dropout: 0` are told in every branch, beside others; alone, they are left to `allowed` to refuse.
+    """
+    told = tuple(name for name in model.told if model.readers[name].column in raw)
+    return tuple(name for name in told if model.spec.conditions[name].dropout > 0) or told
 
 
 def _branches(model: Model, recipe: Recipe, raw: Raw) -> set[frozenset[str]]:
     if recipe.guider is None:
         return set()
-    steps, names = range(len(recipe.grid)), said(model, raw)
+    steps, names = range(len(recipe.grid)), guided(model, raw)
     return {branch for i in steps for branch in recipe.guider.branches(names, recipe.grid, i)}
 
 
-def _drawn(model: Model, recipe: Recipe, raw: Raw, negative: Raw, seeds: Sequence[int]) -> Tensor:
+def _drawn(model: Model, recipe: Recipe, raw: Raw, negative: Raw, seeds: Sequence[int], first: Begun | None = None) -> Tensor:
     generators = [generator(seed, "picture") for seed in seeds]
     noise = torch.stack([torch.randn(model.shape, generator=g) for g in generators]).to(model.device)
     denoiser = Denoiser(
@@ -168,11 +185,12 @@ def _drawn(model: Model, recipe: Recipe, raw: Raw, negative: Raw, seeds: Sequenc
         diffusion=model.diffusion,
         grid=recipe.grid,
         guider=recipe.guider,
-        conditions=said(model, raw),
+        conditions=guided(model, raw),
     )
-    # Where noise does not hide everything, what it does not hide is drawn as noise too: pictures are of unit variance.
-    start = noise * math.hypot(float(recipe.grid.alpha[0]), float(recipe.grid.sigma[0]))
-    clean = recipe.sampler(denoiser, start, recipe.grid, generators)
+    if first is None:
+        clean = recipe.sampler(denoiser, unit_noise(noise, recipe.grid), recipe.grid, generators)
+    else:
+        clean = recipe.sampler(first.kept(denoiser), first.noised(noise, recipe.grid), recipe.grid, generators)
     pixels = clean if model.autoencoder is None else model.autoencoder.decode(clean)
     return pixels.float().clamp(-1, 1).cpu()
 
