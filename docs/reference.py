@@ -27,6 +27,7 @@ from cdkit.spec.sections import (
     HeadKeys,
     InjectorKeys,
     JoinerKeys,
+    LoraSection,
     PartKeys,
     SamplerKeys,
     SampleSection,
@@ -46,6 +47,7 @@ SECTIONS: Mapping[str, Any] = {
     "sampler-keys": SamplerKeys,
     "other-keys": PartKeys,
     "diffusion": Diffusion,
+    "lora": LoraSection,
     "train": TrainSection,
 }
 OURS = "cdkit"  # parts of other distributions are documented by those

@@ -10,7 +10,7 @@ K channels of a map, E width of the time embedding, S steps of a sampling.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
@@ -23,6 +23,7 @@ from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
 
 __all__ = [
+    "Adaptable",
     "Autoencoder",
     "Backbone",
     "CdkitError",
@@ -44,6 +45,9 @@ __all__ = [
     "Joined",
     "Joiner",
     "Layout",
+    "LoraKey",
+    "LoraNames",
+    "LoraPart",
     "Metric",
     "Mount",
     "NonNegative",
@@ -64,6 +68,7 @@ __all__ = [
     "UsageError",
     "Widths",
     "cache_folder",
+    "layers_of",
 ]
 
 Positive = Annotated[int, Gt(0)]
@@ -94,6 +99,17 @@ class Widths(NamedTuple):
 
 
 Conditioning: TypeAlias = Mapping[str, Stream]  # streams by the condition's name
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptable:
+    """A layer that low-rank corrections may be added to (LoRA), or those rows of a fused one that a name stands for.
+
+    The layer is called, never read: a correction is added to what it answers. A Conv2d has one group and pads with zeros.
+    """
+
+    layer: nn.Linear | nn.Conv2d
+    rows: slice | None = None  # of the output features, both ends said; None: all of them
 
 
 class SampleShape(NamedTuple):
@@ -129,6 +145,10 @@ class Encoder(nn.Module, ABC):
     def fit(self, values: Iterable[Any]) -> None:
         """Learn what precedes training (a vocabulary) from the training split's raw values; most learn nothing here."""
         del values
+
+    def adaptable(self) -> Mapping[str, Adaptable]:
+        """The layers that a LoRA may adapt, by names within it; none unless it says."""
+        return {}
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -195,6 +215,10 @@ class Tap(nn.Module, ABC):
     def forward(self, h: Tensor, signal: Signal, emb: Tensor) -> Tensor:
         """h in the site's layout, the prepared signal and emb (B, E) -> h, of the same shape and dtype. Every step."""
 
+    def adaptable(self) -> Mapping[str, Adaptable]:
+        """The layers that a LoRA may adapt, by names within the tap ("attn2.to_q"); none unless it says."""
+        return {}
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -213,6 +237,19 @@ class SequenceTap(nn.Module, ABC):
     @abstractmethod
     def forward(self, h: Tensor, signal: Signal, emb: Tensor) -> Joined:
         """h (B, N, C) -> only the M tokens to append, with their mask."""
+
+    def adaptable(self) -> Mapping[str, Adaptable]:
+        """As a Tap's."""
+        return {}
+
+
+def layers_of(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Linear | nn.Conv2d]]:
+    """Every Linear and Conv2d within a module by its path, but for those within taps, which speak for themselves."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear | nn.Conv2d):
+            yield prefix + name, child
+        elif not isinstance(child, Tap | SequenceTap):
+            yield from layers_of(child, f"{prefix}{name}.")
 
 
 class ConditioningInjector(Protocol):
@@ -244,6 +281,13 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
         """x (B, C, H, W), t (B,) float in [0, 1000] -> (B, C, H, W), what the spec's `prediction` says."""
+
+    def adaptable(self) -> Mapping[str, Adaptable]:
+        """The layers that a LoRA may adapt, by peft-style names within the backbone ("down.0.attn.0.blocks.0.attn1.to_q").
+
+        Its own alone, not those of taps; none unless it says. `layers_of` finds them where names are paths.
+        """
+        return {}
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -400,6 +444,24 @@ class Foreign:
     notes: tuple[str, ...] = ()  # what was found out, taken for granted or left out: a line each, for a person
 
 
+LoraPart: TypeAlias = Literal["down", "up", "alpha"]
+
+
+class LoraKey(NamedTuple):
+    """What one tensor of a LoRA file is."""
+
+    layer: str  # our name of the layer that it adapts
+    part: LoraPart
+
+
+@dataclass(frozen=True, slots=True)
+class LoraNames:
+    """What a LoRA file's keys mean; a key that is not in it is unknown."""
+
+    keys: Mapping[str, LoraKey]
+    alphas: Mapping[str, float]  # by our name of a layer, where the file says alpha elsewhere than in a tensor
+
+
 class Format(ABC):
     """How others keep models on disk. Made as cls(); what it cannot express it refuses with UsageError."""
 
@@ -418,3 +480,13 @@ class Format(ABC):
     @abstractmethod
     def write(self, model: Foreign, target: Path) -> Sequence[str]:
         """Leave the model at a path that is not there yet; returns notes. UsageError for what the format cannot express."""
+
+    def lora(
+        self, keys: Collection[str], metadata: Mapping[str, str], layers: Collection[str], spec: Mapping[str, Any]
+    ) -> LoraNames | None:
+        """What the keys of a LoRA file mean in a model of this spec, whose adaptable layers have these names.
+
+        metadata: the header of the safetensors file. None for a file whose names are not its kind's.
+        """
+        del keys, metadata, layers, spec
+        return None

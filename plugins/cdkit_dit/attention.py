@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cdkit.parts import Joined
+from collections.abc import Iterator
+
+from cdkit.parts import Adaptable, Joined
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,6 +23,19 @@ class SelfAttention(nn.Module):
         q, k, v = rearrange(self.qkv(joined.tokens), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads)
         out = F.scaled_dot_product_attention(q[:, :, :n], k, v, attn_mask=over_keys(joined.mask))
         return self.proj(rearrange(out, "b heads n d -> b n (heads d)"))
+
+
+def split_qkv(path: str, layer: nn.Linear | nn.Conv2d) -> Iterator[tuple[str, Adaptable]]:
+    """A layer by its path, those of an attention by the names that everybody gives them; `qkv` is three, by its rows."""
+    stem, _, last = path.rpartition(".")
+    if last == "proj":
+        yield f"{stem}.to_out", Adaptable(layer)
+    elif last != "qkv":
+        yield path, Adaptable(layer)
+    else:
+        each = layer.weight.shape[0] // 3
+        for i, name in enumerate(("to_q", "to_k", "to_v")):
+            yield f"{stem}.{name}", Adaptable(layer, slice(i * each, (i + 1) * each))
 
 
 def over_keys(mask: Tensor | None) -> Tensor | None:

@@ -13,10 +13,23 @@ from typing import Any
 
 import torch
 from cdkit.hooks import hookimpl
-from cdkit.parts import Backbone, Layout, Mount, Positive, PositiveFloat, SampleShape, Signals, Site, SiteKind
+from cdkit.parts import (
+    Adaptable,
+    Backbone,
+    Layout,
+    Mount,
+    Positive,
+    PositiveFloat,
+    SampleShape,
+    Signals,
+    Site,
+    SiteKind,
+    layers_of,
+)
 from einops import rearrange
 from torch import Tensor, nn
 
+from cdkit_dit.attention import split_qkv
 from cdkit_dit.block import Block
 from cdkit_dit.modulation import Modulation, modulate
 from cdkit_dit.positions import positions
@@ -85,6 +98,10 @@ class DiT(Backbone):
         shift, scale = self.modulation(emb)
         h = self.out(self.norm_site(modulate(self.norm(h), shift, scale), signals, emb))
         return rearrange(h, "b (h w) (p q c) -> b c (h p) (w q)", h=x.shape[2] // self.patch, p=self.patch, q=self.patch)
+
+    def adaptable(self) -> Mapping[str, Adaptable]:
+        """Every Linear and Conv2d by its path; an attention's as `to_q`, `to_k`, `to_v` and `to_out`."""
+        return {name: part for path, layer in layers_of(self) for name, part in split_qkv(path, layer)}
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
-from cdkit.parts import Encoder
+from cdkit.parts import Adaptable, Encoder, layers_of
 from torch import Tensor, nn
 
 from cdkit_encoders.hf import Source, load_network
@@ -45,6 +45,11 @@ class Lazy(Encoder):
         """The weights, if they are not there yet. EnvironmentFault, saying how to get them, if they cannot be had."""
         if not self._loaded:
             self._fill(load_network(self._class, self._config, self.source.found()))
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        """Every layer of the network by its path there, the weights loaded: only those that stay can be adapted."""
+        self.load()
+        return {path: Adaptable(layer) for path, layer in layers_of(self.network)}
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ the condition opened them, so ours start at one and the network starts as the on
 from __future__ import annotations
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Layout, Site, Stream, Tap, Widths
+from cdkit.parts import Adaptable, Layout, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,6 +28,9 @@ class ModulationTap(Tap):
 
     def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
         return self.project(F.silu(pooled_of(streams[0])).to(self.project.weight.dtype)).chunk(2, dim=1)
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Tensor:
         del emb
@@ -50,6 +53,9 @@ class GateTap(Tap):
 
     def prepare(self, *streams: Stream) -> Tensor:
         return self.birth + self.project(F.silu(pooled_of(streams[0])).to(self.project.weight.dtype))
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: Tensor, emb: Tensor) -> Tensor:
         del emb

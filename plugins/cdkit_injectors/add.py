@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Positive, Site, Stream, Tap, Widths
+from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor, nn
 
 from cdkit_injectors.modulation import silent_linear
@@ -20,6 +20,9 @@ class AddTap(Tap):
 
     def prepare(self, *streams: Stream) -> Tensor:
         return self.project(pooled_of(streams[0]).to(next(self.parameters()).dtype))
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: Tensor, emb: Tensor) -> Tensor:
         del emb

@@ -6,7 +6,7 @@ Convolving the concatenation is the sum of two convolutions, so the stem keeps i
 from __future__ import annotations
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Site, Stream, Tap, Widths
+from cdkit.parts import Adaptable, Site, Stream, Tap, Widths, layers_of
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -37,6 +37,9 @@ class MapTap(Tap):
         if rows % self.site.stride or columns % self.site.stride:
             raise ValueError(f"a map of {rows} x {columns} does not divide into patches of {self.site.stride} rows and columns")
         return self.kernel(spatial.to(self.kernel.weight.dtype))
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: Tensor, emb: Tensor) -> Tensor:
         del emb
@@ -72,6 +75,9 @@ class PooledTap(Tap):
 
     def prepare(self, *streams: Stream) -> Tensor:
         return self.project(pooled_of(streams[0]).to(self.project.weight.dtype))
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: Tensor, emb: Tensor) -> Tensor:
         del emb

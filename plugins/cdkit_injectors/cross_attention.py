@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Positive, Site, Stream, Tap, Widths
+from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -51,6 +51,10 @@ class CrossAttentionTap(Tap):
         tokens = tokens.to(self.attn2.to_k.weight.dtype)
         keys_values = self.attn2.to_k(tokens), self.attn2.to_v(tokens)
         return keys_values if mask is None else (*keys_values, mask)
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        """By peft's names; `to_out` is the first of a list, as in Stable Diffusion."""
+        return {path.removesuffix(".0"): Adaptable(layer) for path, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Tensor:
         del emb

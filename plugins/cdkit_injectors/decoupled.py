@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import torch
 from cdkit.hooks import hookimpl
-from cdkit.parts import Positive, PositiveFloat, Site, Stream, Tap, Widths
+from cdkit.parts import Adaptable, Positive, PositiveFloat, Site, Stream, Tap, Widths, layers_of
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -45,6 +45,10 @@ class DecoupledTap(Tap):
         words, image = streams
         words = words if self.padding == "mask" else Stream(tokens=words.tokens)
         return projected(words, self.attn2.to_k, self.attn2.to_v), projected(image, self.to_k_ip, self.to_v_ip)
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        """By peft's names; `to_out` is the first of a list, as in Stable Diffusion."""
+        return {path.removesuffix(".0"): Adaptable(layer) for path, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: tuple[Part, Part], emb: Tensor) -> Tensor:
         del emb

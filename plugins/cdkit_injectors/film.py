@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Layout, Site, Stream, Tap, Widths
+from cdkit.parts import Adaptable, Layout, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor
 
 from cdkit_injectors.modulation import beside, modulate, silent_linear
@@ -23,6 +23,9 @@ class FilmTap(Tap):
 
     def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
         return self.project(pooled_of(streams[0]).to(self.project.weight.dtype)).chunk(2, dim=1)
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Tensor:
         del emb

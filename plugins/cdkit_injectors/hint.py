@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Positive, Site, Stream, Tap, Widths
+from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -45,6 +45,9 @@ class HintTap(Tap):
         for block in self.blocks:
             h = F.silu(block(h))
         return self.conv_out(h)
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: Tensor, emb: Tensor) -> Tensor:
         del emb

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Joined, SequenceTap, Site, Stream, Widths
+from cdkit.parts import Adaptable, Joined, SequenceTap, Site, Stream, Widths, layers_of
 from torch import Tensor, nn
 
 from cdkit_injectors.masked import words_of
@@ -27,6 +27,9 @@ class InContextTap(SequenceTap):
         tokens, mask = words_of(streams[0])
         words = self.project(self.norm(tokens.to(self.project.weight.dtype)))
         return (words,) if mask is None else (words, mask)
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Joined:
         del emb

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Positive, Site, Stream, Tap, Widths
+from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -40,6 +40,9 @@ class TextQueryTap(Tap):
         tokens, mask = words_of(streams[0])
         queries = self.to_q(tokens.to(self.to_q.weight.dtype))
         return (queries,) if mask is None else (queries, mask)
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Tensor:
         del emb

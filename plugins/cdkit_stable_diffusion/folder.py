@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import CheckpointError, Files, Foreign, Format, UsageError
+from cdkit.parts import CheckpointError, Files, Foreign, Format, LoraNames, UsageError
 from torch import Tensor
 
-from cdkit_stable_diffusion import components, stem
+from cdkit_stable_diffusion import components, lora_names, stem
 from cdkit_stable_diffusion.controlnet import CONFIG, control_of, controlled
 from cdkit_stable_diffusion.layout import Layout, layout_of, with_heads
 from cdkit_stable_diffusion.pipeline import model_index, unet_config
@@ -99,6 +99,12 @@ class Diffusers(Format):
         index = model_index(layout, [name for name, files in folders.items() if files], scheduler["_class_name"])
         write_files(target, {"model_index.json": as_json(index)})
         return [f"architecture: {layout.family}", f"U-Net: {len(unet)} tensors by diffusers' names", *notes]
+
+    def lora(
+        self, keys: Collection[str], metadata: Mapping[str, str], layers: Collection[str], spec: Mapping[str, Any]
+    ) -> LoraNames | None:
+        """Names of diffusers and peft."""
+        return lora_names.peft(keys, metadata, layers, spec)
 
 
 def _layout(config: Path, tensors: Mapping[str, Tensor]) -> Layout:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import CheckpointError, EnvironmentFault, Files, Foreign, Format, UsageError
+from cdkit.parts import CheckpointError, EnvironmentFault, Files, Foreign, Format, LoraNames, UsageError
 from torch import Tensor
 
-from cdkit_stable_diffusion import components, compvis_unet, compvis_vae, stem
+from cdkit_stable_diffusion import components, compvis_unet, compvis_vae, lora_names, stem
 from cdkit_stable_diffusion.compvis_layout import compvis_layout
 from cdkit_stable_diffusion.layout import Layout
 from cdkit_stable_diffusion.openclip import UNREAD, from_openclip, to_openclip
@@ -90,6 +90,13 @@ class Compvis(Format):
         except OSError as error:
             raise EnvironmentFault(f"{target}: cannot be written: {error.strerror}") from error
         return [f"architecture: {layout.family}", f"U-Net: {len(found)} tensors under {UNET}", f"file: {len(tensors)} tensors"]
+
+    def lora(
+        self, keys: Collection[str], metadata: Mapping[str, str], layers: Collection[str], spec: Mapping[str, Any]
+    ) -> LoraNames | None:
+        """Kohya's names."""
+        del metadata
+        return lora_names.kohya(keys, layers, spec)
 
 
 def _check_told_by_shapes(layout: Layout) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cdkit.parts import Joined, Signals
+from collections.abc import Iterator
+
+from cdkit.parts import Adaptable, Joined, Signals
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +33,17 @@ class Attention(nn.Module):
         rows = h.shape[2] * h.shape[3]  # the picture's own tokens come first
         out = F.scaled_dot_product_attention(q[:, :, :rows], k, v, attn_mask=over_keys(joined.mask))
         return self.to_out(rearrange(out, "b heads (h w) d -> b (heads d) h w", h=h.shape[2]))
+
+
+def split_qkv(path: str, layer: nn.Linear | nn.Conv2d) -> Iterator[tuple[str, Adaptable]]:
+    """A layer by its path; the fused one of an attention by the rows of queries, keys and values."""
+    stem, _, last = path.rpartition(".")
+    if last != "to_qkv":
+        yield path, Adaptable(layer)
+        return
+    each = layer.weight.shape[0] // 3
+    for i, name in enumerate(("to_q", "to_k", "to_v")):
+        yield f"{stem}.{name}", Adaptable(layer, slice(i * each, (i + 1) * each))
 
 
 class Attend(nn.Module):

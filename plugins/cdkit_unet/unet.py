@@ -13,7 +13,7 @@ from math import lcm
 from typing import Any, Literal
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Unit
+from cdkit.parts import Adaptable, Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Unit, layers_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -78,6 +78,10 @@ class UNet(Half, Backbone):
         for level in self.up:
             h = level(h, [left.pop() for _ in range(self.joined)], emb, signals)
         return self.out(F.silu(self.norm_site(self.norm(h), signals, emb)))
+
+    def adaptable(self) -> Mapping[str, Adaptable]:
+        """Every Linear and Conv2d by its path."""
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdkit.hooks import hookimpl
-from cdkit.parts import Backbone, Mount, Positive, SampleShape, Signals
+from cdkit.parts import Adaptable, Backbone, Mount, Positive, SampleShape, Signals, layers_of
 from torch import Tensor, nn
 
+from cdkit_unet.classic_attention import split_qkv
 from cdkit_unet.classic_block import ResnetBlock
 from cdkit_unet.classic_levels import DownLevel, Middle, UpLevel
 from cdkit_unet.classic_time import TimeMlp
@@ -85,6 +86,10 @@ class UNetClassic(Backbone):
         for level, skip in zip(self.up, reversed(skips), strict=True):
             h = level(h, skip, emb, signals)
         return self.out(self.last(h, emb, signals))
+
+    def adaptable(self) -> Mapping[str, Adaptable]:
+        """Every Linear and Conv2d by its path; a fused `to_qkv` as `to_q`, `to_k` and `to_v`, by its rows."""
+        return {name: part for path, layer in layers_of(self) for name, part in split_qkv(path, layer)}
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from cdkit.build.adapt import adapt
 from cdkit.build.mount import Mounted, Mounting
 from cdkit.build.undrawn import Undrawn
 from cdkit.diffusion.process import Diffusion
@@ -43,7 +44,7 @@ def assemble(
         autoencoder = make_autoencoder(spec)
         diffusion = make_diffusion(spec)
     check_sites(spec, mounting)
-    model = Model(
+    whole = Model(
         spec,
         readers=readers,
         backbone=backbone,
@@ -52,7 +53,16 @@ def assemble(
         diffusion=diffusion,
         autoencoder=autoencoder,
     )
+    model = adapted(whole, drawn=drawn and target.type != "meta")
     return model if target.type in {"meta", "cpu"} else model.to(target)
+
+
+def adapted(model: Model, *, drawn: bool) -> Model:
+    """With the LoRA of its spec, if that asks for one."""
+    if model.spec.lora is not None:
+        with nullcontext() if drawn else Undrawn():
+            adapt(model, model.spec)
+    return model
 
 
 @contextmanager

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--sampler", help="Another sampler than the spec's, by name.")
 @click.option("--steps", type=click.IntRange(1, 4000), help="Sampling steps.")
 @click.option("--guidance", type=float, help="Guidance scale; 1 is none.")
+@click.option("--lora", "loras", multiple=True, metavar="FILE[:SCALE]", help="Add a LoRA; may be given several times.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("samples"), show_default=True, help="Folder for the PNGs.")
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
 @click.option("--no-metadata", is_flag=True, help="Leave the recipe out of the PNGs.")
@@ -48,6 +49,7 @@ def command(
     sampler: str | None,
     steps: int | None,
     guidance: float | None,
+    loras: tuple[str, ...],
     out: Path,
     device: str | None,
     no_metadata: bool,
@@ -66,6 +68,11 @@ def command(
     asked = [*prompts, *(read_prompts(prompts_file) if prompts_file else ())]
     height, width = size_of(image, height, width)
     model = load(run, device=device, height=height, width=width)
+    for written in loras:
+        path, scale = file_and_scale(written)
+        added = model.lora(path, scale)
+        if not as_json:
+            click.echo(f"{path}: {added.summary()}, times {scale:g}")
     values = said(model, asked, given, n)
     samples = model.sample(
         values,
@@ -78,6 +85,16 @@ def command(
         guidance=guidance,
     )
     report(samples, save(samples, out, metadata=not no_metadata), as_json=as_json)
+
+
+def file_and_scale(written: str) -> tuple[Path, float]:
+    """`style.safetensors:0.8` -> the path and 0.8; a path alone means 1, and so does one that holds such a name whole."""
+    path, _, number = written.rpartition(":")
+    try:
+        scale = float(number)
+    except ValueError:
+        return Path(written), 1.0
+    return (Path(path), scale) if path and not Path(written).exists() else (Path(written), 1.0)
 
 
 def report(samples: Samples, paths: list[Path], *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from torch import Tensor
 from cdkit.build import assemble
 from cdkit.engine.checkpoint import write_checkpoint
 from cdkit.engine.foreign import format_of, model_of, spec_in, text_of
+from cdkit.engine.merged import merged
 from cdkit.engine.run import SPEC, VERSIONS, Run, versions
 from cdkit.engine.train import facts
+from cdkit.engine.weights import weights_of
 from cdkit.errors import CheckpointError, EnvironmentFault, NumericsError, UsageError
 from cdkit.parts import Foreign, Format, Stream
 from cdkit.registry import Registry
@@ -89,16 +91,20 @@ def from_run(run: Run, averaged: bool | None) -> Foreign:
     checkpoint = run.latest()
     if checkpoint is None:
         raise CheckpointError(f"{run.path}: has no checkpoint yet")
-    weights = checkpoint.tensors("backbone")
+    spec, weights = run.spec(), checkpoint.tensors("backbone")
     has = "ema" in checkpoint.names
     if averaged and not has:
         raise UsageError(f"{run.path}: keeps no averaged weights (EMA); leave --weights out, or ask for raw")
     if has and averaged is not False:
         average = checkpoint.tensors("ema")
         weights = {name: average.get(f"backbone.{name}", value) for name, value in weights.items()}
+    if spec.lora is not None:
+        whole = merged(run, checkpoint, averaged=averaged is not False)
+        weights, spec = weights_of(whole)["backbone"], replace(spec, lora=None)
     which = "averaged (EMA)" if has and averaged is not False else "raw" if has else "one set"
-    notes = (f"run of step {checkpoint.step}: {len(weights)} tensors", f"weights: {which}")
-    return Foreign(run.spec().filled(), weights, averaged is not False if has else None, {}, notes)
+    lora = ("LoRA: merged into the weights",) if "lora" in checkpoint.names else ()
+    notes = (f"run of step {checkpoint.step}: {len(weights)} tensors", f"weights: {which}", *lora)
+    return Foreign(spec.filled(), weights, averaged is not False if has else None, {}, notes)
 
 
 def _committed(model: Foreign, target: Path, kind: str, registry: Registry) -> list[str]:

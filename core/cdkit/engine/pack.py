@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cdkit.engine.checkpoint import Checkpoint, write_checkpoint
 from cdkit.engine.run import SPEC, VERSIONS, Run
-from cdkit.engine.weights import FILES
+from cdkit.engine.weights import files_of, place_of
 from cdkit.errors import CheckpointError, NumericsError, UsageError
 
 
@@ -37,8 +37,8 @@ def halved(checkpoint: Checkpoint) -> dict[str, dict[str, Tensor]]:
     """The weights of a checkpoint, averaged where there is an average, floating point as float16."""
     average = checkpoint.tensors("ema") if "ema" in checkpoint.names else {}
     return {
-        name: {key: _half(average.get(f"{name}.{key}", value)) for key, value in checkpoint.tensors(name).items()}
-        for name in FILES
+        name: {key: _half(average.get(place_of(name, key), value)) for key, value in checkpoint.tensors(name).items()}
+        for name in files_of(checkpoint)
     }
 
 

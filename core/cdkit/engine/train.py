@@ -14,10 +14,11 @@ from torch import Tensor
 from cdkit.build import assemble
 from cdkit.diffusion.random import keys, normal, uniform
 from cdkit.engine.batches import Batch, Batches, loader
-from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, prune, set_aside_damaged, write_checkpoint
+from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, committed, prune, set_aside_damaged, write_checkpoint
 from cdkit.engine.device import mixed_precision, pick_device
 from cdkit.engine.ema import Ema
 from cdkit.engine.journal import Journal
+from cdkit.engine.merged import merged
 from cdkit.engine.optimizer import (
     learning_rate,
     load_optimizer,
@@ -29,7 +30,16 @@ from cdkit.engine.pictures import draw_grid
 from cdkit.engine.progress import progress
 from cdkit.engine.run import Run, versions
 from cdkit.engine.stop import Stop, Stopped, stoppable
-from cdkit.engine.weights import load_matching, load_weights, weights_of
+from cdkit.engine.weights import (
+    LORA,
+    load_exactly,
+    load_matching,
+    load_weights,
+    place_of,
+    trained_lora,
+    weights_in,
+    weights_of,
+)
 from cdkit.errors import NumericsError, UsageError
 from cdkit.parts import Dataset
 from cdkit.spec import Spec
@@ -53,6 +63,7 @@ def train(
     init_from: start a new run from this one's weights. minutes: stop, saved, after about so long. override: go on although
     the spec has changed. Raises Stopped after a signal, NumericsError before an update that would spoil the weights.
     """
+    check_base(spec, out, init_from)
     run = Run(out) if override and (out / "spec.yaml").is_file() else Run.create(out, spec)
     with run.lock(), stoppable() as stop:
         if override:
@@ -61,6 +72,15 @@ def train(
         trainer.begin(init_from)
         trainer.go(stop, minutes)
     return run
+
+
+def check_base(spec: Spec, out: Path, init_from: Run | None) -> None:
+    """UsageError for a LoRA that would adapt a network nobody has trained."""
+    if spec.lora is not None and init_from is None and not committed(out / "checkpoints"):
+        raise UsageError(
+            f"{spec.place}: a LoRA adapts a network that is trained, and this run would start from one that is not",
+            hint="name the run whose weights it adapts: cdkit train SPEC --init-from RUN",
+        )
 
 
 class Trainer:
@@ -129,12 +149,29 @@ class Trainer:
     def _inherit(self, other: Run) -> None:
         checkpoint = other.latest()
         assert checkpoint is not None, "the command checks that there is one"
-        counts = load_matching(self.model, checkpoint)
+        if self.spec.lora is not None:
+            self._adapt(other, checkpoint)
+            return
+        counts = load_matching(self.model, merged_or_read(other, checkpoint))
         if self.ema is not None:
             self.ema = Ema(self.model, self.ema.decay)
         self.say(
             f"{self.run.path}: starts from {other.path} at step {checkpoint.step}: {counts['taken']} tensors taken, "
             f"{counts['new']} new, {counts['unused']} unused"
+        )
+
+    def _adapt(self, other: Run, checkpoint: Checkpoint) -> None:
+        """The whole of the other run's model, as it draws, its LoRA merged if it has one; and a new LoRA beside it."""
+        base = merged(other, checkpoint)
+        for name, tensors in weights_of(base).items():
+            load_exactly(getattr(self.model, name), tensors, f"{checkpoint.folder / name}.safetensors")
+        self.model.ledger = base.ledger
+        lora = trained_lora(self.model)
+        assert lora is not None
+        count = sum(parameter.numel() for parameter in lora.parameters())
+        self.say(
+            f"{self.run.path}: adapts {other.path} at step {checkpoint.step}, which stays as it is, by a LoRA of "
+            f"{len(lora)} layers and {count:,} weights"
         )
 
     # ----------------------------------------------------------------- going
@@ -232,6 +269,14 @@ class Trainer:
                 draw_grid(self.model, self.options.prompts, path)
             except UsageError as error:  # a grid that cannot be drawn is no reason to lose a training
                 self.say(f"no sample grid: {error}")
+
+
+def merged_or_read(run: Run, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Every weight of a run by its name in a model, as the run draws with it: averaged, and with its LoRA in it."""
+    if LORA in checkpoint.names:
+        files = weights_of(merged(run, checkpoint))
+        return {place_of(file, key): value for file, tensors in files.items() for key, value in tensors.items()}
+    return weights_in(checkpoint)
 
 
 def facts(spec: Spec) -> dict[str, Any]:

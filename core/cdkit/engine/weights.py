@@ -11,24 +11,57 @@ from cdkit.conditions import Ledger
 from cdkit.engine.checkpoint import Checkpoint
 from cdkit.errors import CheckpointError
 from cdkit.model import Model
+from cdkit.model.lora import TRAINED, LoraSet
 
 FILES = ("backbone", "encoders")
+LORA = "lora"  # the file of a run that trains one
+PREFIXES = {LORA: f"loras.{TRAINED}"}  # what a file's tensors begin with in the model; the file's own name elsewhere
 SHOWN = 5  # keys in an error
 
 
 def weights_of(model: Model) -> dict[str, dict[str, Tensor]]:
     """The tensors of the denoiser and of the encoders that are its own; pretrained frozen ones keep theirs elsewhere."""
     found = {"backbone": model.backbone.state_dict(), "encoders": model.encoders.state_dict()}
+    if (lora := trained_lora(model)) is not None:
+        found[LORA] = lora.tensors()
     return {name: {key: value.detach().cpu() for key, value in tensors.items()} for name, tensors in found.items()}
+
+
+def trained_lora(model: Model) -> LoraSet | None:
+    """The LoRA that the model's spec asks for."""
+    found = dict(model.loras).get(TRAINED)
+    assert found is None or isinstance(found, LoraSet)
+    return found
+
+
+def files_of(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The files that hold a checkpoint's weights."""
+    return (*FILES, LORA) if LORA in checkpoint.names else FILES
+
+
+def place_of(file: str, key: str) -> str:
+    """What a tensor of a file is called in the model, and in the file of averages."""
+    return f"{PREFIXES.get(file, file)}.{key}"
 
 
 def load_weights(model: Model, checkpoint: Checkpoint, *, averaged: bool) -> None:
     """Fill a model from a checkpoint, with the averaged weights where it has them. CheckpointError names what does not fit."""
     for name in FILES:
         load_exactly(getattr(model, name), checkpoint.tensors(name), f"{checkpoint.folder / name}.safetensors")
+    load_lora(model, checkpoint)
     if averaged and "ema" in checkpoint.names:
         load_average(model, checkpoint.tensors("ema"), f"{checkpoint.folder / 'ema'}.safetensors")
     model.ledger = Ledger.from_json(checkpoint.state()["ledger"])
+
+
+def load_lora(model: Model, checkpoint: Checkpoint) -> None:
+    """The LoRA of a run. CheckpointError where one of model and checkpoint has none, or another."""
+    lora, where = trained_lora(model), f"{checkpoint.folder / LORA}.safetensors"
+    if lora is not None:
+        tensors = checkpoint.tensors(LORA)
+        load_exactly(lora, {key: value for key, value in tensors.items() if not key.endswith(".alpha")}, where)
+    elif LORA in checkpoint.names:
+        raise CheckpointError(f"{where}: is there, but the run's spec has no `lora:`, so it would be silently ignored")
 
 
 def load_average(model: Model, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -74,11 +107,14 @@ def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
         raise NumericsError(f"{where}: {len(broken)} tensors hold NaN or infinity {_some(broken)}")
 
 
-def load_matching(model: Model, checkpoint: Checkpoint) -> dict[str, int]:
-    """Fill what fits by key and shape, averaged where there is an average; count what was taken, left and not found."""
-    given = {f"{name}.{key}": value for name in FILES for key, value in checkpoint.tensors(name).items()}
-    if "ema" in checkpoint.names:
-        given |= checkpoint.tensors("ema")
+def weights_in(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """A checkpoint's weights by their names in a model, averaged where there is an average."""
+    given = {place_of(name, key): value for name in files_of(checkpoint) for key, value in checkpoint.tensors(name).items()}
+    return given | (checkpoint.tensors("ema") if "ema" in checkpoint.names else {})
+
+
+def load_matching(model: Model, given: Mapping[str, Tensor]) -> dict[str, int]:
+    """Fill what fits by key and shape; count what was taken, left and not found."""
     own = {f"{name}.{key}": value for name in FILES for key, value in getattr(model, name).state_dict().items()}
     fits = [key for key, value in own.items() if key in given and given[key].shape == value.shape]
     with torch.no_grad():

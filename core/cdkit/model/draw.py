@@ -137,6 +137,7 @@ def decided(
     made, length, spacing = make_sampler(model.spec, sampler, steps)
     guider = make_guider(model.spec, guidance)
     words = {"model": model.spec.name, "sampler": repr(made), "steps": length, "spacing": spacing, "guidance": repr(guider)}
+    words |= {"loras": borrowed} if (borrowed := model.borrowed) else {}
     grid = model.diffusion.grid(length, spacing)
     if start is None:
         return Recipe(made, guider, grid, words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from cdkit.conditions import Ledger, batch_of, chosen, stacked
 from cdkit.diffusion.process import Diffusion
-from cdkit.parts import Autoencoder, Backbone, Conditioning, Encoder, Joiner, SampleShape, Signals, Stream
+from cdkit.model.lora import TRAINED, LoraSet
+from cdkit.parts import Adaptable, Autoencoder, Backbone, Conditioning, Encoder, Joiner, SampleShape, Signals, Stream
 
 if TYPE_CHECKING:
     from cdkit.build.mount import Slot
@@ -52,6 +54,7 @@ class Model(nn.Module):
         self.backbone = backbone
         self.autoencoder = autoencoder
         self.diffusion = diffusion
+        self.loras = nn.ModuleDict()
         self.ledger = Ledger()
         self._slots = tuple(slot for slot in slots if len(slot.taps))
         self._streams = dict(streams)
@@ -146,6 +149,48 @@ class Model(nn.Module):
             return self.prepare(self.joined(rows))
 
         return signals
+
+    def layers(self) -> dict[str, Adaptable]:
+        """The denoiser's layers that a LoRA may adapt, by name: the backbone's own, and those of taps by their path in it."""
+        paths = {id(module): path for path, module in self.backbone.named_modules()}
+        found = dict(self.backbone.adaptable())
+        for slot in self._slots:
+            for name, tap in self._taps(slot):
+                found |= {f"{paths[id(slot)]}.taps.{name}.{inner}": layer for inner, layer in tap.adaptable().items()}
+        return found
+
+    def readable_layers(self) -> dict[str, Adaptable]:
+        """The encoders' layers that a LoRA may adapt, as `encoders.CONDITION.LAYER`; pretrained ones get their weights now."""
+        return {
+            f"encoders.{name}.{inner}": layer
+            for name, reader in self.readers.items()
+            if isinstance(reader.encoder, Encoder)
+            for inner, layer in reader.encoder.adaptable().items()
+        }
+
+    def lora(self, path: str | Path, scale: float = 1.0) -> LoraSet:
+        """Add a LoRA file, ours or of a format that is installed, times `scale`. Several may be added: their sum is.
+
+        CheckpointError for a tensor that belongs to no layer of this model. `detach_` on what comes back takes it off again.
+        """
+        from cdkit.model.lora_file import read_lora
+
+        made = read_lora(self, Path(path))
+        made.strengthen(scale)
+        self.loras[f"{len(self.loras)}:{Path(path).stem.replace('.', '_')}"] = made
+        return made
+
+    @property
+    def borrowed(self) -> dict[str, float]:
+        """The strength of every LoRA that was added from a file, by a name that is unique."""
+        return {name: lora.strength for name, lora in self.loras.items() if name != TRAINED and isinstance(lora, LoraSet)}
+
+    def merge_loras(self) -> None:
+        """Every LoRA into the weights, for good: the same answers, and nothing beside the network."""
+        for lora in self.loras.values():
+            assert isinstance(lora, LoraSet)
+            lora.merge_()
+        self.loras.clear()
 
     def train(self, mode: bool = True) -> Model:
         """Training mode, but for encoders that are frozen: they read as they did when they were trained."""

@@ -11,7 +11,7 @@ from cdkit.registry import Registry
 from cdkit.spec.keys import model_of
 from cdkit.spec.options import Option, options_of
 from cdkit.spec.roles import keys_of
-from cdkit.spec.sections import SampleSection, TrainSection
+from cdkit.spec.sections import LoraSection, SampleSection, TrainSection
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PARTS = {
@@ -41,6 +41,7 @@ def editor_schema(registry: Registry) -> tuple[dict[str, Any], list[str]]:
         "injectors": {"type": "array", "items": kinds["injector"]},
         **{key: kinds[kind] for key, kind in PARTS.items()},
         "diffusion": section(options_of(Diffusion)),
+        "lora": {"anyOf": [section(options_of(LoraSection)), {"type": "null"}]},
         "train": section(options_of(TrainSection)),
         "evaluate": {"type": "array", "items": kinds["metric"]},
     }

@@ -33,6 +33,8 @@ def filled(spec: Spec) -> dict[str, Any]:
     if spec.sampler is not None:
         sampler = spec.sampler
         whole["sampler"] = {**part(sampler.part), "steps": sampler.steps, "spacing": sampler.spacing}
+    if spec.lora is not None:
+        whole["lora"] = plain(asdict(spec.lora))
     whole["train"] = plain(asdict(spec.train))
     whole["evaluate"] = [part(metric) for metric in spec.evaluate]
     return whole
@@ -80,6 +82,8 @@ def digest(spec: Spec) -> str:
         "autoencoder": meant(spec.autoencoder) if spec.autoencoder else None,
         "diffusion": process,
     }
+    if spec.lora is not None:
+        meaning["lora"] = plain(asdict(spec.lora))
     canonical = json.dumps(meaning, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

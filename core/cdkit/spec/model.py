@@ -9,7 +9,7 @@ from typing import Any
 from cdkit.registry import Registry
 from cdkit.spec.here import located
 from cdkit.spec.place import Place
-from cdkit.spec.sections import SampleSection, Spacing, TrainSection
+from cdkit.spec.sections import LoraSection, SampleSection, Spacing, TrainSection
 
 __all__ = ["ConditionSpec", "InjectorSpec", "PartSpec", "Place", "SamplerSpec", "Spec"]
 
@@ -92,6 +92,7 @@ class Spec:
     place: Place
     places: Mapping[str, Place] = field(default_factory=dict[str, Place])  # of the sections that are written
     registry: Registry = field(default_factory=Registry.installed, repr=False, compare=False)
+    lora: LoraSection | None = None
 
     def filled(self) -> dict[str, Any]:
         """Plain values with every default written out; read again, it is this spec."""

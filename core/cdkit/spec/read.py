@@ -17,13 +17,13 @@ from cdkit.spec.model import ConditionSpec, InjectorSpec, SamplerSpec, Spec
 from cdkit.spec.nodes import Node, Scalar, Table, is_null, named
 from cdkit.spec.problem import Problem, refusal
 from cdkit.spec.roles import is_text_encoder
-from cdkit.spec.sections import HeadKeys, SampleSection, TrainSection
+from cdkit.spec.sections import HeadKeys, LoraSection, SampleSection, TrainSection
 from cdkit.spec.validate import joined, missing_section, unknown_key, validated
 
 SCHEMA = 1
 SECTIONS = (
     "cdkit", "name", "extends", "seed", "sample", "conditions", "injectors", "backbone", "autoencoder", "diffusion",
-    "guidance", "sampler", "data", "train", "evaluate",
+    "guidance", "sampler", "data", "lora", "train", "evaluate",
 )  # fmt: skip
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 FILE_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,32})*")
@@ -64,6 +64,7 @@ def drafted(draft: Draft, root: Table) -> Spec | None:
     backbone = draft.part("backbone", root.get("backbone"), "backbone")
     diffusion = read_diffusion(draft, root.get("diffusion"))
     single = {key: draft.part(kind, root.get(key), key) for key, kind in SINGLE.items()}
+    lora = read_lora(draft, root.get("lora"))
     train = draft.section(root.get("train"), TrainSection, "train")
     metrics = [part for _, part in draft.parts("metric", root.get("evaluate"), "evaluate")]
     if draft.problems or head is None or sample is None or backbone is None or diffusion is None or train is None:
@@ -85,6 +86,7 @@ def drafted(draft: Draft, root: Table) -> Spec | None:
         place=root.place,
         places={key: entry.node.place for key, entry in root.entries.items() if not entry.deletes},
         registry=draft.registry,
+        lora=lora,
     )
 
 
@@ -124,6 +126,12 @@ def read_sample(draft: Draft, root: Table) -> SampleSection | None:
     node = root.get("sample")
     values = None if node is None else draft.section(node, SampleSection, "sample")
     return None if values is None else SampleSection(**values)
+
+
+def read_lora(draft: Draft, node: Node | None) -> LoraSection | None:
+    """None where none is written: nothing is adapted unless a spec says so."""
+    values = None if node is None or is_null(node) else draft.section(node, LoraSection, "lora")
+    return None if values is None else LoraSection(**values)
 
 
 def read_diffusion(draft: Draft, node: Node | None) -> Mapping[str, Any] | None:

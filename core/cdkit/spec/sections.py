@@ -52,6 +52,18 @@ class TrainSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoraSection:
+    """A low-rank correction beside a network that stays as it is: the only weights that are trained then.
+
+    What it adds is scaled by alpha / rank. targets: names of layers, ends of names, or patterns of either.
+    """
+
+    rank: Positive = 8
+    alpha: PositiveFloat = 8.0
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderKeys:
     """Beside an encoder's own options. column: "" stands for the default; dropout: how often training keeps silent."""
 

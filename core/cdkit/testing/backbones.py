@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cdkit.parts import Backbone, Joined, SampleShape, Signals, Site
+from cdkit.testing.adaptable import require_heard
 from cdkit.testing.case import TINY, BackboneFactory, open_zeros
 from cdkit.testing.verdict import require, require_apart, require_close, require_equal, run
 
@@ -139,12 +140,19 @@ def check_seeded(case: BackboneCase) -> None:
     require("seeded", same, "sites of a second network", measured="other sites", allowed="the same, in order")
 
 
+def check_adaptable(case: BackboneCase) -> None:
+    """Every layer that it declares adaptable is called, so that a LoRA's correction of it is heard; it may declare none."""
+    network, _ = case.made()
+    require_heard("adaptable", network.adaptable(), lambda: case.drawn(network))
+
+
 BACKBONE_CHECKS: Mapping[str, Callable[[BackboneCase], None]] = {
     "sites": check_sites,
     "heard": check_heard,
     "shape": check_shape,
     "time": check_time,
     "seeded": check_seeded,
+    "adaptable": check_adaptable,
 }
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from cdkit.parts import Stream, Widths
+from cdkit.testing.adaptable import require_heard
 from cdkit.testing.case import BATCH, InjectorCase
 from cdkit.testing.injector_masks import ROUNDING
 from cdkit.testing.streams import FORMS, each
@@ -104,6 +105,18 @@ def check_gradients(case: InjectorCase) -> None:
             measured=str(error).splitlines()[0],
             allowed="torch's gradcheck defaults",
         )
+
+
+def check_adaptable(case: InjectorCase) -> None:
+    """Every layer that its taps declare adaptable is called, so that a LoRA's correction is heard; they may declare none."""
+    mounted, streams = case.mounted(), case.streams()
+    layers = {
+        f"{site}.{name}.{inner}": layer
+        for site, slot in mounted.mounting.slots.items()
+        for name, tap in slot.taps.items()
+        for inner, layer in tap.adaptable().items()  # pyright: ignore[reportCallIssue]  # every module there is a tap
+    }
+    require_heard("adaptable", layers, lambda: mounted(streams))
 
 
 def check_refusal(case: InjectorCase) -> None:

@@ -34,6 +34,7 @@ INJECTOR_CHECKS: Mapping[str, Callable[[InjectorCase], None]] = {
     "large": craft.check_large,
     "state dict": craft.check_state_dict,
     "gradients": craft.check_gradients,
+    "adaptable": craft.check_adaptable,
 }
 
 

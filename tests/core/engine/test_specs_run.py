@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cdkit.engine.birth import give_birth
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.load import load
+from cdkit.engine.run import Run
 from cdkit.engine.train import train
 from cdkit.errors import CdkitError
 from cdkit.spec import read_spec
@@ -23,7 +26,8 @@ def test_a_shipped_spec_trains_and_draws(path: Path, tmp_path: Path) -> None:
     try:
         dataset = make_dataset(spec)
         first = dataset.split("train")[0]
-        run = train(spec, tmp_path / "run", say=lambda _: None)
+        base = Run(give_birth(replace(spec, lora=None), tmp_path / "base")) if spec.lora else None  # a LoRA adapts what is there
+        run = train(spec, tmp_path / "run", init_from=base, say=lambda _: None)
     except CdkitError as error:
         pytest.skip(f"not at hand here: {error}")
     model = load(run.path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from cdkit.parts import Denoise, Grid, Guider, Mount, SampleShape, Stream, TextEncoder, Widths
+from cdkit.parts import Adaptable, Denoise, Grid, Guider, Mount, SampleShape, Stream, TextEncoder, Widths, layers_of
 from cdkit.testing import Reference, check_backbone, check_encoder, check_guider, check_sampler
 from torch import Tensor, nn
 
@@ -125,8 +125,38 @@ class MixesSamples(Reference):
         return super().forward(x + x.roll(1, 0), t, signals)
 
 
+class Adaptive(Reference):
+    """Declares what it calls."""
+
+    def adaptable(self) -> Mapping[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
+
+
+class Reading(nn.Module):
+    """A layer whose weight is read: a correction that is hooked to it would be ignored."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, h: Tensor) -> Tensor:
+        return nn.functional.linear(h, self.layer.weight, self.layer.bias)
+
+
+class ReadsALayer(Adaptive):
+    def __init__(self, mount: Mount, sample: SampleShape) -> None:
+        super().__init__(mount, sample)
+        self.feed = Reading(self.feed)
+
+
+class NoSuchRows(Reference):
+    def adaptable(self) -> Mapping[str, Adaptable]:
+        return {"to_q": Adaptable(self.qkv, slice(48, 64))}
+
+
 def test_a_right_network_passes() -> None:
     check_backbone(Reference)
+    check_backbone(Adaptive)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +166,8 @@ def test_a_right_network_passes() -> None:
         (CallsTwice, "^sites: calls of the slot at .* in one forward: measured 2, allowed 1"),
         (Timeless, "^time: another time step: measured a relative difference of 0"),
         (MixesSamples, "^time: samples in another order"),
+        (ReadsALayer, "^adaptable: feed.layer answers something else; it must be called, not read"),
+        (NoSuchRows, r"^adaptable: rows of to_q: measured range\(48, 48\), allowed some of 48"),
     ],
 )
 def test_a_wrong_network_is_caught(network: type[Reference], text: str) -> None:

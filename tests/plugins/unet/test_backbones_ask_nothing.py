@@ -10,7 +10,18 @@ import cdkit_unet
 import pytest
 
 FILES = [path for package in (cdkit_unet, cdkit_dit) for path in sorted(Path(package.__path__[0]).glob("*.py"))]
-METHODS = ("cross_attention", "film", "adaln_zero", "in_context", "text_query", "decoupled", "concat", "caption", "prompt", "label")
+METHODS = (
+    "cross_attention",
+    "film",
+    "adaln_zero",
+    "in_context",
+    "text_query",
+    "decoupled",
+    "concat",
+    "caption",
+    "prompt",
+    "label",
+)
 BRANCHES = (ast.If, ast.IfExp, ast.Match, ast.BoolOp, ast.Try)
 
 
