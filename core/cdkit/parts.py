@@ -344,6 +344,7 @@ class Autoencoder(nn.Module, ABC):
 
     factor: int
     channels: int
+    trainable: ClassVar[bool] = False  # True: `task: autoencoder` trains it, and its state dict holds its weights
 
     @abstractmethod
     def encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -352,6 +353,14 @@ class Autoencoder(nn.Module, ABC):
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
         """(B, C, H / factor, W / factor) -> (B, 3, H, W) in [-1, 1]."""
+
+    def loss(self, pixels: Tensor, noise: Tensor) -> Tensor:
+        """What training lowers, a scalar, for pixels (B, 3, H, W) and standard normal noise (B, C, H / factor, W / factor).
+
+        By default the mean absolute error of what comes back, without the noise.
+        """
+        del noise
+        return (self.decode(self.encode(pixels)) - pixels).abs().mean()
 
 
 # --------------------------------------------------------------------------- what it learns from, how it is judged
@@ -413,6 +422,10 @@ class Examinee(Protocol):
 
     def loss(self, images: Tensor, values: Mapping[str, Sequence[Any]], level: float, seeds: Sequence[int]) -> Tensor:
         """Denoising error (N,) of images (N, C, H, W) at noise level in (0, 1), told these values; noise from the seeds."""
+        ...
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [-1, 1] through the autoencoder's latents and back. UsageError where there is none."""
         ...
 
     def say(self, message: str) -> None:

@@ -41,7 +41,7 @@ def assemble(
             made = {injector.name: make_injector(injector, spec, widths) for injector in spec.injectors}
             mounting = Mounting(made, spec.seed)
             backbone = make_backbone(spec, mounting)
-        autoencoder = make_autoencoder(spec)
+            autoencoder = make_autoencoder(spec)
         diffusion = make_diffusion(spec)
     check_sites(spec, mounting)
     whole = Model(
@@ -53,12 +53,17 @@ def assemble(
         diffusion=diffusion,
         autoencoder=autoencoder,
     )
-    model = adapted(whole, drawn=drawn and target.type != "meta")
+    model = learning(whole, drawn=drawn and target.type != "meta")
     return model if target.type in {"meta", "cpu"} else model.to(target)
 
 
-def adapted(model: Model, *, drawn: bool) -> Model:
-    """With the LoRA of its spec, if that asks for one."""
+def learning(model: Model, *, drawn: bool) -> Model:
+    """With those weights frozen that its spec's task does not train, and the LoRA that it asks for."""
+    if model.autoencoder is not None and model.spec.task == "denoise":
+        freeze(model.autoencoder)
+    if model.spec.task == "autoencoder":
+        freeze(model.backbone)
+        freeze(model.encoders)
     if model.spec.lora is not None:
         with nullcontext() if drawn else Undrawn():
             adapt(model, model.spec)
@@ -171,12 +176,16 @@ def check_multiple(spec: Spec, backbone: Backbone) -> None:
 def make_autoencoder(spec: Spec) -> Autoencoder | None:
     if spec.autoencoder is None:
         return None
-    with blamed(spec.autoencoder.place, "autoencoder"), state_of(spec.seed, "autoencoder"):
-        autoencoder: Autoencoder = spec.autoencoder.factory()(**spec.autoencoder.keywords)
-    freeze(autoencoder)
+    part = spec.autoencoder.part
+    with blamed(part.place, "autoencoder"), state_of(spec.seed, "autoencoder"):
+        autoencoder: Autoencoder = part.factory()(**part.keywords)
+    if spec.task == "autoencoder" and not autoencoder.trainable:
+        raise SpecError(
+            f"{part.place}: autoencoder: {part.use} comes with its weights and cannot be trained", hint="take {use: tiny}"
+        )
     if autoencoder.channels != spec.sample.channels:
         raise SpecError(
-            f"{spec.autoencoder.place}: autoencoder: its latents have {autoencoder.channels} channels, but sample.channels "
+            f"{part.place}: autoencoder: its latents have {autoencoder.channels} channels, but sample.channels "
             f"is {spec.sample.channels}"
         )
     return autoencoder

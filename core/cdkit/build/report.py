@@ -11,17 +11,17 @@ from torch import nn
 from cdkit.build.liveness import Proof
 from cdkit.build.liveness.trace import slots
 from cdkit.model import Model
-from cdkit.spec import Spec
 
 
 def report(model: Model, proof: Proof) -> dict[str, Any]:
     """Everything that `cdkit build --json` prints."""
     return {
         "name": model.spec.name,
+        "task": model.spec.task,
         "parameters": parameters(model),
         "sites": [{**asdict(slot.site), "taps": list(slot.taps)} for slot in slots(model)],
         "conditions": conditions(model, proof),
-        "parts": parts(model.spec),
+        "parts": model.spec.provenance,
     }
 
 
@@ -37,6 +37,7 @@ def parameters(model: Model) -> dict[str, Any]:
         "backbone": denoiser - sum(taps.values()),
         "taps": taps,
         "encoders": {name: size(encoder) for name, encoder in model.encoders.items()},
+        "autoencoder": size(model.autoencoder) if model.autoencoder is not None else 0,
     }
 
 
@@ -58,14 +59,6 @@ def conditions(model: Model, proof: Proof) -> dict[str, Any]:
     return rows
 
 
-def parts(spec: Spec) -> dict[str, str]:
-    """`kind.use` of every part that the spec names, and the distribution that provides it."""
-    named = [c.part for c in spec.conditions.values()] + [i.part for i in spec.injectors] + [spec.backbone]
-    named += [part for part in (spec.autoencoder, spec.guidance, spec.data, *spec.evaluate) if part]
-    named += [spec.sampler.part] if spec.sampler else []
-    return {f"{part.kind}.{part.use}": part.provider for part in named}
-
-
 def size(module: nn.Module) -> int:
     """Parameters of a module, each counted once."""
     return sum(parameter.numel() for parameter in module.parameters())
@@ -83,6 +76,8 @@ def lines(made: dict[str, Any]) -> Iterator[str]:
         row = made["conditions"][name]
         yield f"condition {name}: encoder {row['encoder']} {count:,} parameters, {'trained' if row['trainable'] else 'frozen'}"
         yield f"  reaches the output through {', '.join(row['liveness']['through'])}"
+    if counts["autoencoder"]:
+        yield f"autoencoder: {counts['autoencoder']:,} parameters, {'trained' if made['task'] == 'autoencoder' else 'frozen'}"
     kinds = dict.fromkeys(site["kind"] for site in made["sites"])
     yield "sites: " + ", ".join(f"{sum(site['kind'] == kind for site in made['sites'])} {kind}" for kind in kinds)
     yield "parts: " + ", ".join(f"{part} ({provider})" for part, provider in made["parts"].items())

@@ -55,7 +55,8 @@ def command(
     if as_json:
         click.echo(json.dumps({"run": str(run.path), "step": latest.step if latest else 0}))
     else:
-        click.echo(f"{run.path}: saved at step {latest.step if latest else 0}; cdkit sample {run.path} --prompt …")
+        then = "evaluate RUN" if read.task == "autoencoder" else "sample RUN --prompt …"
+        click.echo(f"{run.path}: saved at step {latest.step if latest else 0}; cdkit {then.replace('RUN', str(run.path))}")
 
 
 def _quiet(line: str) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cdkit.build import assemble
-from cdkit.engine.checkpoint import write_checkpoint
+from cdkit.engine.checkpoint import Checkpoint, write_checkpoint
 from cdkit.engine.foreign import format_of, model_of, spec_in, text_of
 from cdkit.engine.merged import merged
 from cdkit.engine.run import SPEC, VERSIONS, Run, versions
@@ -91,6 +91,7 @@ def from_run(run: Run, averaged: bool | None) -> Foreign:
     checkpoint = run.latest()
     if checkpoint is None:
         raise CheckpointError(f"{run.path}: has no checkpoint yet")
+    refuse_eyes(run, checkpoint)
     spec, weights = run.spec(), checkpoint.tensors("backbone")
     has = "ema" in checkpoint.names
     if averaged and not has:
@@ -105,6 +106,16 @@ def from_run(run: Run, averaged: bool | None) -> Foreign:
     lora = ("LoRA: merged into the weights",) if "lora" in checkpoint.names else ()
     notes = (f"run of step {checkpoint.step}: {len(weights)} tensors", f"weights: {which}", *lora)
     return Foreign(spec.filled(), weights, averaged is not False if has else None, {}, notes)
+
+
+def refuse_eyes(run: Run, checkpoint: Checkpoint) -> None:
+    """UsageError for a run that holds an autoencoder of its own, which would be left behind."""
+    if "autoencoder" in checkpoint.names:
+        raise UsageError(
+            f"{run.path}: holds the weights of its autoencoder, {run.spec().filled()['autoencoder']['use']!r}, and no format has "
+            "a place for them",
+            hint="use the run as it is: cdkit sample, cdkit pack",
+        )
 
 
 def _committed(model: Foreign, target: Path, kind: str, registry: Registry) -> list[str]:

@@ -110,10 +110,11 @@ def _score(examined: Examined, asked: Asked, scale: Scale) -> dict[str, Any]:
 
 
 def _recipe(examined: Examined) -> dict[str, Any]:
-    """How pictures were drawn, as the model itself says; nothing for a spec without a sampler."""
+    """How pictures were drawn, as the model itself says; nothing where none can be."""
     from cdkit.model.draw import decided
 
-    if examined.model.spec.sampler is None and examined.sampler is None:
+    spec = examined.model.spec
+    if spec.task == "autoencoder" or (spec.sampler is None and examined.sampler is None):
         return {}
     recipe = decided(examined.model, steps=examined.steps, guidance=examined.guidance, sampler=examined.sampler)
     return dict(recipe.words)

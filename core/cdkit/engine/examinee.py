@@ -13,6 +13,7 @@ from torch import Tensor
 from cdkit.diffusion.random import generator
 from cdkit.errors import UsageError
 from cdkit.model import Model
+from cdkit.model.draw import check_draws
 from cdkit.parts import Dataset
 
 
@@ -62,6 +63,7 @@ class Examined:
 
     def _loss(self, images: Tensor, raw: Mapping[str, Sequence[Any]], level: float, seeds: Sequence[int]) -> Tensor:
         model, diffusion = self.model, self.model.diffusion
+        check_draws(model)
         pixels = images.to(self.device)
         clean = pixels if model.autoencoder is None else model.autoencoder.encode(pixels)
         noises = {seed: torch.randn(clean.shape[1:], generator=generator(seed, "examined")) for seed in set(seeds)}
@@ -70,6 +72,16 @@ class Examined:
         signals = model.branches(raw, len(clean))((frozenset[str](),))
         predicted = model.backbone(diffusion.noised(clean, noise, t), t, signals)
         return (predicted - diffusion.target(clean, noise, t)).float().square().flatten(1).mean(1)
+
+    @torch.inference_mode()
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [-1, 1] through the autoencoder's latents and back. UsageError where there is none."""
+        autoencoder = self.model.autoencoder
+        if autoencoder is None:
+            raise UsageError(f"{self.model.spec.name} draws pixels: it has no autoencoder that could lose any of them")
+        self.model.eval()
+        parts = (images[at].to(self.device) for at in _chunks(len(images), self.batch))
+        return torch.cat([autoencoder.decode(autoencoder.encode(part)).cpu() for part in parts])
 
     def _read(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
         """The columns that the model reads. It must be told at least one of them, or it would be judged on silence."""

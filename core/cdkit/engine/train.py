@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cdkit.build import assemble
-from cdkit.diffusion.random import keys, normal, uniform
+from cdkit.engine.autoencoder import take_autoencoder
 from cdkit.engine.batches import Batch, Batches, loader
 from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, committed, prune, set_aside_damaged, write_checkpoint
 from cdkit.engine.device import mixed_precision, pick_device
@@ -26,10 +26,11 @@ from cdkit.engine.optimizer import (
     optimizer_tensors,
     set_learning_rate,
 )
-from cdkit.engine.pictures import draw_grid
 from cdkit.engine.progress import progress
 from cdkit.engine.run import Run, versions
+from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped, stoppable
+from cdkit.engine.task import TASKS
 from cdkit.engine.weights import (
     LORA,
     load_exactly,
@@ -93,6 +94,8 @@ class Trainer:
         self.options = spec.train
         dataset = make_dataset(spec)
         self.model = assemble(spec)
+        check_pictures(self.model, dataset)
+        self.task = TASKS[spec.task]
         self.batches = self._batches(dataset)
         self._fit_encoders()
         self.model.to(device).train()
@@ -105,11 +108,12 @@ class Trainer:
         self.forward: Any = self._compiled() if self.options.compile else self.model
 
     def _batches(self, dataset: Dataset) -> Batches:
-        return Batches(dataset, self.model.columns, batch=self.options.batch, seed=self.options.seed)
+        columns = self.model.columns if self.spec.task == "denoise" else ()
+        return Batches(dataset, columns, batch=self.options.batch, seed=self.options.seed)
 
     def _fit_encoders(self) -> None:
         """Vocabularies come from the training split's own words, before any weight is trained."""
-        for name in self.model.told:
+        for name in self.model.told if self.spec.task == "denoise" else ():
             reader = self.model.readers[name]
             values = (value for example in self.batches.examples for value in example.values[reader.column])
             reader.encoder.fit(values)  # pyright: ignore[reportCallIssue]
@@ -136,7 +140,12 @@ class Trainer:
         elif init_from is not None:
             self._inherit(init_from)
         else:
+            self._see()
             self.say(f"{self.run.path}: training {self.spec.name} for {self.options.steps} steps on {self.device}")
+
+    def _see(self, *, there: bool = False) -> None:
+        if whence := take_autoencoder(self.model, there=there):
+            self.say(f"{self.run.path}: {whence}")
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         load_weights(self.model, checkpoint, averaged=False)
@@ -153,6 +162,7 @@ class Trainer:
             self._adapt(other, checkpoint)
             return
         counts = load_matching(self.model, merged_or_read(other, checkpoint))
+        self._see(there="autoencoder" in checkpoint.names)
         if self.ema is not None:
             self.ema = Ema(self.model, self.ema.decay)
         self.say(
@@ -233,7 +243,7 @@ class Trainer:
             raise NumericsError(f"{self.run.path}: {what}", hint=hint)
 
     def _backward(self, batch: Batch, share: int) -> Tensor:
-        loss = training_loss(self.forward, batch, self.options.seed, self.device, self.accelerator)
+        loss = self.task.loss(self.forward, batch, self.options.seed, self.device, self.accelerator)
         self.accelerator.backward(loss / share)
         return loss.detach()
 
@@ -260,13 +270,11 @@ class Trainer:
         prune(self.run.checkpoints, self.options.keep)
 
     def draw(self) -> None:
-        """The grid of fixed prompts and seeds, with the averaged weights."""
+        """What the task draws, with the averaged weights."""
         path = self.run.path / "samples" / f"step-{self.step:06d}.png"
-        if self.spec.sampler is None:
-            return
         with self.ema or nullcontext():
             try:
-                draw_grid(self.model, self.options.prompts, path)
+                self.task.draw(self.model, self.batches, path)
             except UsageError as error:  # a grid that cannot be drawn is no reason to lose a training
                 self.say(f"no sample grid: {error}")
 
@@ -293,32 +301,6 @@ def accelerator(options: Any, device: torch.device) -> Any:
     AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
     PartialState._reset_state()  # pyright: ignore[reportPrivateUsage]
     return Accelerator(mixed_precision=mixed_precision(options.precision, device), cpu=device.type == "cpu")
-
-
-def training_loss(model: Any, batch: Batch, seed: int, device: torch.device, accelerator: Any) -> Tensor:
-    """The weighted squared error of one batch; its times, noise and silences are keyed by (seed, picture, step)."""
-    diffusion = model.diffusion
-    clean = batch.images.to(device, non_blocking=True)
-    if model.autoencoder is not None:
-        with torch.no_grad():
-            clean = model.autoencoder.encode(clean)
-    noise = normal(keys(seed, batch.ids, batch.step, "noise"), tuple(clean.shape[1:]), device=device)
-    t = diffusion.times(uniform(keys(seed, batch.ids, batch.step, "time"), (), device=device))
-    keep = silences(model, batch, seed)
-    with accelerator.autocast():
-        predicted = model(diffusion.noised(clean, noise, t), t, batch.raw, keep)
-    error = (predicted.float() - diffusion.target(clean, noise, t)).square().flatten(1).mean(1)
-    return (diffusion.weight(t) * error).mean()
-
-
-def silences(model: Any, batch: Batch, seed: int) -> dict[str, Tensor]:
-    """Which conditions are told to which pictures; encoders of one column keep silent together. Counted in the ledger."""
-    keep: dict[str, Tensor] = {}
-    for name in model.told:
-        draws = uniform(keys(seed, batch.ids, batch.step, f"silence:{model.readers[name].column}"), ())
-        keep[name] = draws >= model.spec.conditions[name].dropout
-        model.ledger.record(name, keep[name])
-    return keep
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,18 +13,25 @@ from cdkit.errors import CheckpointError
 from cdkit.model import Model
 from cdkit.model.lora import TRAINED, LoraSet
 
-FILES = ("backbone", "encoders")
+FILES = ("backbone", "encoders", "autoencoder")
 LORA = "lora"  # the file of a run that trains one
 PREFIXES = {LORA: f"loras.{TRAINED}"}  # what a file's tensors begin with in the model; the file's own name elsewhere
 SHOWN = 5  # keys in an error
 
 
 def weights_of(model: Model) -> dict[str, dict[str, Tensor]]:
-    """The tensors of the denoiser and of the encoders that are its own; pretrained frozen ones keep theirs elsewhere."""
-    found = {"backbone": model.backbone.state_dict(), "encoders": model.encoders.state_dict()}
+    """The tensors that are the run's own; pretrained frozen encoders and autoencoders keep theirs elsewhere."""
+    found = {name: module.state_dict() for name, module in modules_of(model).items()}
     if (lora := trained_lora(model)) is not None:
         found[LORA] = lora.tensors()
     return {name: {key: value.detach().cpu() for key, value in tensors.items()} for name, tensors in found.items()}
+
+
+def modules_of(model: Model) -> dict[str, nn.Module]:
+    """The parts whose weights a run keeps, by the file that holds them: where an autoencoder is trained, that alone."""
+    seeing = model.autoencoder
+    eyes: dict[str, nn.Module] = {"autoencoder": seeing} if seeing is not None and seeing.trainable else {}
+    return eyes if model.spec.task == "autoencoder" else {"backbone": model.backbone, "encoders": model.encoders, **eyes}
 
 
 def trained_lora(model: Model) -> LoraSet | None:
@@ -36,7 +43,7 @@ def trained_lora(model: Model) -> LoraSet | None:
 
 def files_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The files that hold a checkpoint's weights."""
-    return (*FILES, LORA) if LORA in checkpoint.names else FILES
+    return tuple(name for name in (*FILES, LORA) if name in checkpoint.names)
 
 
 def place_of(file: str, key: str) -> str:
@@ -46,8 +53,8 @@ def place_of(file: str, key: str) -> str:
 
 def load_weights(model: Model, checkpoint: Checkpoint, *, averaged: bool) -> None:
     """Fill a model from a checkpoint, with the averaged weights where it has them. CheckpointError names what does not fit."""
-    for name in FILES:
-        load_exactly(getattr(model, name), checkpoint.tensors(name), f"{checkpoint.folder / name}.safetensors")
+    for name, module in modules_of(model).items():
+        load_exactly(module, checkpoint.tensors(name), f"{checkpoint.folder / name}.safetensors")
     load_lora(model, checkpoint)
     if averaged and "ema" in checkpoint.names:
         load_average(model, checkpoint.tensors("ema"), f"{checkpoint.folder / 'ema'}.safetensors")
@@ -115,7 +122,7 @@ def weights_in(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 def load_matching(model: Model, given: Mapping[str, Tensor]) -> dict[str, int]:
     """Fill what fits by key and shape; count what was taken, left and not found."""
-    own = {f"{name}.{key}": value for name in FILES for key, value in getattr(model, name).state_dict().items()}
+    own = {f"{name}.{key}": value for name, part in modules_of(model).items() for key, value in part.state_dict().items()}
     fits = [key for key, value in own.items() if key in given and given[key].shape == value.shape]
     with torch.no_grad():
         for key in fits:

@@ -52,6 +52,7 @@ def draw(
     steps, guidance, sampler: as in the spec where None. n: how many, for a model that is told nothing. batch: at a time.
     start: a picture to set out from, and a mask of what is to be drawn anew.
     """
+    check_draws(model)
     raw = by_column(model, values)
     total = count(raw, seeds, n)
     if start is not None and start.mask is not None and MASKED in model.columns:
@@ -78,6 +79,15 @@ def draw(
     words = {**recipe.words, "negative": {column: list(given) for column, given in unwanted.items()}}
     pictures = torch.cat(drawn) if start is None else pasted(torch.cat(drawn), start)
     return Samples(pictures, captions, numbers, words)
+
+
+def check_draws(model: Model) -> None:
+    """UsageError for a model whose task was not to draw."""
+    if model.spec.task == "autoencoder":
+        raise UsageError(
+            f"{model.spec.name} is an autoencoder: it turns pictures into latents and back, and draws none",
+            hint="train a denoiser that draws with it: autoencoder: {use: ..., run: THIS RUN}",
+        )
 
 
 def by_column(model: Model, values: Values) -> dict[str, Sequence[Any]]:

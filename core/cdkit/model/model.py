@@ -195,9 +195,9 @@ class Model(nn.Module):
     def train(self, mode: bool = True) -> Model:
         """Training mode, but for encoders that are frozen: they read as they did when they were trained."""
         super().train(mode)
-        for encoder in self.encoders.values():
-            if not any(parameter.requires_grad for parameter in encoder.parameters()):
-                encoder.eval()
+        for part in (*self.encoders.values(), *([self.autoencoder] if self.autoencoder is not None else [])):
+            if not any(parameter.requires_grad for parameter in part.parameters()):
+                part.eval()
         return self
 
     def sample(self, values: Values = (), **how: Any) -> Samples:

@@ -17,6 +17,7 @@ def crossed(root: Table) -> list[Problem]:
         *unread(conditions, injectors),
         *same_names(injectors),
         *empty_handed(root, conditions),
+        *untrained(root),
     ]
 
 
@@ -105,3 +106,14 @@ def empty_handed(root: Table, conditions: dict[str, Entry]) -> Iterator[Problem]
         yield Problem(
             evaluate.place, "evaluate", "there is no `data:` to evaluate on", "name a data set: data: {use: ...}", "unread"
         )
+
+
+def untrained(root: Table) -> Iterator[Problem]:
+    """A task that trains an autoencoder, where there is none, or beside a LoRA of the denoiser."""
+    task, autoencoder, lora = root.get("task"), root.get("autoencoder"), root.get("lora")
+    if task is None or text_of(task) != "autoencoder":
+        return
+    if autoencoder is None or is_null(autoencoder):
+        yield Problem(task.place, "task", "there is no `autoencoder:` to train", "name one: autoencoder: {use: tiny}", "unread")
+    if lora is not None and not is_null(lora):
+        yield Problem(lora.place, "lora", "this task trains the autoencoder, and a LoRA adapts the denoiser", code="unread")

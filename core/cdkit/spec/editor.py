@@ -36,6 +36,7 @@ def editor_schema(registry: Registry) -> tuple[dict[str, Any], list[str]]:
         "name": {"type": "string"},
         "extends": {"type": "string", "description": "A spec beside this one, which this one changes."},
         "seed": {"type": "integer", "minimum": 0, "default": 0},
+        "task": {"enum": ["denoise", "autoencoder"], "default": "denoise", "description": "What is trained."},
         "sample": section(options_of(SampleSection)),
         "conditions": {"type": "object", "additionalProperties": kinds["encoder"]},
         "injectors": {"type": "array", "items": kinds["injector"]},

@@ -24,11 +24,15 @@ OF_TRAINING = frozenset(
 def filled(spec: Spec) -> dict[str, Any]:
     """Plain values, sections in the order of the documentation; what a spec leaves out stays out."""
     whole: dict[str, Any] = {"cdkit": 1, "name": spec.name, "seed": spec.seed, "sample": asdict(spec.sample)}
+    if spec.task != "denoise":
+        whole["task"] = spec.task
     whole["conditions"] = {name: condition(c) for name, c in spec.conditions.items()}
     whole["injectors"] = [injector(i) for i in spec.injectors]
     whole["backbone"] = part(spec.backbone)
     whole["diffusion"] = plain(spec.diffusion)
-    optional = {"autoencoder": spec.autoencoder, "guidance": spec.guidance, "data": spec.data}
+    if spec.autoencoder is not None:
+        whole["autoencoder"] = {**part(spec.autoencoder.part), "run": spec.autoencoder.run}
+    optional = {"guidance": spec.guidance, "data": spec.data}
     whole |= {key: part(value) for key, value in optional.items() if value is not None}
     if spec.sampler is not None:
         sampler = spec.sampler
@@ -79,7 +83,7 @@ def digest(spec: Spec) -> str:
             {**meant(i.part), "name": i.name, "streams": list(i.streams), "sites": list(i.sites)} for i in spec.injectors
         ],
         "backbone": meant(spec.backbone),
-        "autoencoder": meant(spec.autoencoder) if spec.autoencoder else None,
+        "autoencoder": meant(spec.autoencoder.part) if spec.autoencoder else None,
         "diffusion": process,
     }
     if spec.lora is not None:

@@ -9,9 +9,9 @@ from typing import Any
 from cdkit.registry import Registry
 from cdkit.spec.here import located
 from cdkit.spec.place import Place
-from cdkit.spec.sections import LoraSection, SampleSection, Spacing, TrainSection
+from cdkit.spec.sections import LoraSection, SampleSection, Spacing, Task, TrainSection
 
-__all__ = ["ConditionSpec", "InjectorSpec", "PartSpec", "Place", "SamplerSpec", "Spec"]
+__all__ = ["AutoencoderSpec", "ConditionSpec", "InjectorSpec", "PartSpec", "Place", "SamplerSpec", "Spec"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,14 @@ class SamplerSpec:
 
 
 @dataclass(frozen=True)
+class AutoencoderSpec:
+    """What turns pixels into latents and back, and the run that its weights come from, if they come from one."""
+
+    part: PartSpec
+    run: str
+
+
+@dataclass(frozen=True)
 class Spec:
     """A whole spec. Two specs that differ in places alone are filled alike and have one digest."""
 
@@ -82,7 +90,7 @@ class Spec:
     conditions: dict[str, ConditionSpec]
     injectors: list[InjectorSpec]
     backbone: PartSpec
-    autoencoder: PartSpec | None
+    autoencoder: AutoencoderSpec | None
     diffusion: Mapping[str, Any]
     guidance: PartSpec | None
     sampler: SamplerSpec | None
@@ -93,6 +101,7 @@ class Spec:
     places: Mapping[str, Place] = field(default_factory=dict[str, Place])  # of the sections that are written
     registry: Registry = field(default_factory=Registry.installed, repr=False, compare=False)
     lora: LoraSection | None = None
+    task: Task = "denoise"
 
     def filled(self) -> dict[str, Any]:
         """Plain values with every default written out; read again, it is this spec."""
@@ -115,7 +124,8 @@ class Spec:
     @property
     def parts(self) -> list[PartSpec]:
         """Every part that the spec names."""
-        optional = (self.autoencoder, self.guidance, self.sampler and self.sampler.part, self.data, *self.evaluate)
+        seeing, drawing = self.autoencoder and self.autoencoder.part, self.sampler and self.sampler.part
+        optional = (seeing, self.guidance, drawing, self.data, *self.evaluate)
         named = [condition.part for condition in self.conditions.values()] + [injector.part for injector in self.injectors]
         return [*named, self.backbone, *(part for part in optional if part)]
 

@@ -13,7 +13,7 @@ from cdkit.spec.cross import crossed
 from cdkit.spec.draft import Draft, Part
 from cdkit.spec.keys import section_keys
 from cdkit.spec.layers import layered
-from cdkit.spec.model import ConditionSpec, InjectorSpec, SamplerSpec, Spec
+from cdkit.spec.model import AutoencoderSpec, ConditionSpec, InjectorSpec, SamplerSpec, Spec
 from cdkit.spec.nodes import Node, Scalar, Table, is_null, named
 from cdkit.spec.problem import Problem, refusal
 from cdkit.spec.roles import is_text_encoder
@@ -22,7 +22,7 @@ from cdkit.spec.validate import joined, missing_section, unknown_key, validated
 
 SCHEMA = 1
 SECTIONS = (
-    "cdkit", "name", "extends", "seed", "sample", "conditions", "injectors", "backbone", "autoencoder", "diffusion",
+    "cdkit", "name", "extends", "seed", "task", "sample", "conditions", "injectors", "backbone", "autoencoder", "diffusion",
     "guidance", "sampler", "data", "lora", "train", "evaluate",
 )  # fmt: skip
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -76,7 +76,7 @@ def drafted(draft: Draft, root: Table) -> Spec | None:
         conditions=conditions,
         injectors=injectors,
         backbone=backbone.spec,
-        autoencoder=spec_of(single["autoencoder"]),
+        autoencoder=autoencoder_of(single["autoencoder"]),
         diffusion=diffusion,
         guidance=spec_of(single["guidance"]),
         sampler=sampler_of(single["sampler"]),
@@ -87,6 +87,7 @@ def drafted(draft: Draft, root: Table) -> Spec | None:
         places={key: entry.node.place for key, entry in root.entries.items() if not entry.deletes},
         registry=draft.registry,
         lora=lora,
+        task=head["task"],
     )
 
 
@@ -94,7 +95,7 @@ SINGLE = {"autoencoder": "autoencoder", "guidance": "guider", "sampler": "sample
 
 
 def read_head(draft: Draft, root: Table) -> dict[str, Any] | None:
-    """`cdkit`, `name` and `seed`, and the keys at the top that there are not."""
+    """`cdkit`, `name`, `seed` and `task`, and the keys at the top that there are not."""
     live = {key: entry for key, entry in root.entries.items() if not entry.deletes}
     draft.problems += [
         unknown_key(key, e.place, "", dict.fromkeys(SECTIONS), "a spec") for key, e in live.items() if key not in SECTIONS
@@ -195,6 +196,10 @@ def read_injectors(draft: Draft, node: Node | None) -> list[InjectorSpec]:
         check_identifier(draft, item, name, f"injectors.{index}.name")
         read.append(InjectorSpec(name, part.spec, part.core["streams"], part.core["sites"], part.spec.place))
     return read
+
+
+def autoencoder_of(part: Part | None) -> AutoencoderSpec | None:
+    return None if part is None else AutoencoderSpec(part.spec, part.core["run"])
 
 
 def sampler_of(part: Part | None) -> SamplerSpec | None:

@@ -8,9 +8,15 @@ from typing import Any
 
 from cdkit.spec.keys import Keys
 from cdkit.spec.options import Option, options_of
-from cdkit.spec.sections import EncoderKeys, InjectorKeys, JoinerKeys, PartKeys, SamplerKeys
+from cdkit.spec.sections import AutoencoderKeys, EncoderKeys, InjectorKeys, JoinerKeys, PartKeys, SamplerKeys
 
-KEYS: dict[str, type[Any]] = {"encoder": EncoderKeys, "joiner": JoinerKeys, "injector": InjectorKeys, "sampler": SamplerKeys}
+KEYS: dict[str, type[Any]] = {
+    "autoencoder": AutoencoderKeys,
+    "encoder": EncoderKeys,
+    "injector": InjectorKeys,
+    "joiner": JoinerKeys,
+    "sampler": SamplerKeys,
+}
 
 
 def role_of(kind: str, factory: Any) -> str:

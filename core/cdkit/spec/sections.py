@@ -14,6 +14,7 @@ PositiveFloat: TypeAlias = Annotated[float, Gt(0)]
 Unit: TypeAlias = Annotated[float, Interval(ge=0, le=1)]
 Side: TypeAlias = Annotated[int, Interval(ge=1, le=65_536)]
 Momentum: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
+Task: TypeAlias = Literal["denoise", "autoencoder"]
 Spacing: TypeAlias = Literal["trailing", "leading", "linspace", "karras"]
 
 
@@ -95,6 +96,14 @@ class SamplerKeys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutoencoderKeys:
+    """run: of `task: autoencoder`, whose weights a denoiser draws with where the autoencoder has some of its own."""
+
+    use: str
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartKeys:
     """Beside any other part's options."""
 
@@ -103,8 +112,9 @@ class PartKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadKeys:
-    """At the top of a spec. cdkit: the schema that it was written for; seed: of the weights at birth."""
+    """At the top of a spec. cdkit: the schema that it was written for; seed: of the weights at birth; task: what is trained."""
 
     cdkit: Literal[1]
     name: str
     seed: NonNegative = 0
+    task: Task = "denoise"

@@ -14,8 +14,9 @@ import pytest
 import torch
 from cdkit.build.assemble import assemble
 from cdkit.engine.batches import Batches
+from cdkit.engine.denoising import training_loss
 from cdkit.engine.examinee import Examined
-from cdkit.engine.train import accelerator, training_loss
+from cdkit.engine.train import accelerator
 from cdkit.model import Model
 from cdkit.parts import Dataset, Example
 from cdkit.spec import read_spec

@@ -38,6 +38,7 @@ def twin(spec: Spec, full: Model) -> Twin | None:
         injectors=[replace(i, part=narrowed(i.part) or i.part) for i in spec.injectors],
         sample=_smaller(spec, full),
         autoencoder=None,
+        task="denoise",
     )
     readers = {name: _reader(condition, small, full) for name, condition in spec.conditions.items() if not condition.of}
     heavy = frozenset(name for name, reader in readers.items() if reader is full.readers[name])
