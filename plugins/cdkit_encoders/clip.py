@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 from cdkit.hooks import hookimpl
 from cdkit.parts import Positive, Stream, Widths
 from einops import rearrange
@@ -43,6 +44,7 @@ class Clip(Pretrained):
     first. There are always W, so that batches do not matter; the mask leaves out those that a prompt does not reach, and
     `padding: attend` reads them as empty prompts. weights: "(red:1.3) cat", "((red))" and "[red]" weigh the tokens of red by
     1.3, by 1.1 twice and by 1/1.1, and the mean of each window is restored, as AUTOMATIC1111 does.
+    null: "empty", the empty prompt as the network reads it, or "zeros" in every form, as SDXL's base model was trained with.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Clip(Pretrained):
         pooled: Literal["end", "projected"] = "end",
         windows: Positive = 1,
         weights: bool = False,
+        null: Literal["empty", "zeros"] = "empty",
     ) -> None:
         from transformers.models.clip.configuration_clip import CLIPTextConfig
         from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
@@ -64,10 +67,17 @@ class Clip(Pretrained):
         network = CLIPTextModelWithProjection if pooled == "projected" else CLIPTextModel
         super().__init__(found, Kind(network, CLIPTokenizer), config, config.max_position_embeddings)
         self.layer, self.norm, self.pooled = layer, norm, pooled
-        self.windows, self.weights = windows, weights
+        self.windows, self.weights, self.silence = windows, weights, null
         self.widths = Widths(
             tokens=config.hidden_size, pooled=config.projection_dim if pooled == "projected" else config.hidden_size
         )
+
+    def null(self, n: int) -> Stream:
+        if self.silence == "empty":
+            return super().null(n)
+        length = self.windows * self.length
+        tokens, mask = self.origin.new_zeros(n, length, self.widths.tokens), self.origin.new_zeros(n, length, dtype=torch.bool)
+        return Stream(tokens=tokens, mask=mask, pooled=self.origin.new_zeros(n, self.widths.pooled))
 
     def said(self, tokenizer: Any, prompts: Sequence[str]) -> Stream:
         rows = [self._pieces(tokenizer, prompt) for prompt in prompts]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cdkit.parts import Files, Foreign, UsageError
+from cdkit.parts import CheckpointError, Files, Foreign, UsageError
 from torch import Tensor
 
 from cdkit_stable_diffusion.specs import bare
-from cdkit_stable_diffusion.tensors import load_model, read_json
+from cdkit_stable_diffusion.tensors import as_json, load_model, read_json
 
 HERE = "here:"
 TEXT, VAE = "model", "diffusion_pytorch_model"  # what transformers and diffusers call a folder's weights
@@ -34,13 +35,31 @@ def network(folder: Path, stem: str) -> Callable[[], Files]:
     return read
 
 
-def tokenizer(folder: Path) -> Callable[[], Files]:
-    """A reader of a tokenizer's folder."""
+def tokenizer(folder: Path, *, pads_with_zeros: bool = False) -> Callable[[], Files]:
+    """A reader of a tokenizer's folder. pads_with_zeros: as open_clip's does, whose models read their padding too."""
 
     def read() -> Files:
-        return {name: (folder / name).read_bytes() for name in TOKENIZER if (folder / name).is_file()}
+        files = {name: (folder / name).read_bytes() for name in TOKENIZER if (folder / name).is_file()}
+        return {**files, **padded_with(first_word(files, folder), files)} if pads_with_zeros else files
 
     return read
+
+
+def first_word(files: Mapping[str, bytes], folder: Path) -> str:
+    """The token of number 0: "!" in CLIP's vocabulary."""
+    vocabulary: dict[str, int] = (
+        json.loads(files["vocab.json"]) if "vocab.json" in files else json.loads(files["tokenizer.json"])["model"]["vocab"]
+    )
+    found = [word for word, number in vocabulary.items() if number == 0]
+    if not found:
+        raise CheckpointError(f"{folder}: its vocabulary has no token of number 0, which this text encoder pads with")
+    return found[0]
+
+
+def padded_with(word: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The two files that name the padding, with this word in it."""
+    names = ("tokenizer_config.json", "special_tokens_map.json")
+    return {name: as_json({**json.loads(files.get(name, b"{}")), "pad_token": word}) for name in names}
 
 
 def tokenizer_beside(text_encoder: str) -> str:

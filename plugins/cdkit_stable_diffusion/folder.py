@@ -96,7 +96,8 @@ class Diffusers(Format):
             notes += note
         for name, files in folders.items():
             write_files(target / name, files)
-        index = model_index(layout, [name for name, files in folders.items() if files], scheduler["_class_name"])
+        held = [name for name, files in folders.items() if files]
+        index = model_index(layout, held, scheduler["_class_name"], silent=_silent(list(texts.values()), layout))
         write_files(target, {"model_index.json": as_json(index)})
         return [f"architecture: {layout.family}", f"U-Net: {len(unet)} tensors by diffusers' names", *notes]
 
@@ -145,10 +146,13 @@ def _texts(source: Path, layout: Layout) -> list[dict[str, Any]]:
     """Options of the text encoders: SDXL reads the penultimate layers without their last norm, and one is projected."""
     if not layout.added:
         return [{"model": "here:text_encoder"}]
-    two = {"model": "here:text_encoder_2", "layer": "penultimate", "norm": False, "pooled": "projected"}
+    index = source / "model_index.json"
+    silent = not index.is_file() or read_json(index).get("force_zeros_for_empty_prompt", True)
+    shared = {"layer": "penultimate", "norm": False, **({"null": "zeros"} if silent else {})}
+    two = {"model": "here:text_encoder_2", **shared, "pooled": "projected"}
     if not (source / "text_encoder").is_dir():
         return [two]
-    return [{"model": "here:text_encoder", "layer": "penultimate", "norm": False}, two]
+    return [{"model": "here:text_encoder", **shared}, two]
 
 
 def _beside(source: Path) -> dict[str, Callable[[], Files]]:
@@ -166,6 +170,15 @@ def _places(layout: Layout, count: int) -> list[str]:
     if not layout.added:
         return ["text_encoder"] if count == 1 else []
     return ["text_encoder_2"] if count == 1 else ["text_encoder", "text_encoder_2"]
+
+
+def _silent(texts: Sequence[Mapping[str, Any]], layout: Layout) -> bool:
+    """Is silence zeros? UsageError where a pipeline cannot be told what silence is."""
+    nulls = {str(options.get("null", "empty")) for options in texts}
+    if len(nulls) > 1 or (nulls == {"zeros"} and not layout.added):
+        only = "its pipelines read the empty prompt" if not layout.added else "a pipeline has one of them for all its encoders"
+        raise UsageError(f"`null` of clip is {' and '.join(sorted(nulls))}, but for {layout.family} {only}")
+    return nulls == {"zeros"}
 
 
 def _vae(model: Foreign) -> Files:

@@ -55,13 +55,13 @@ def unet_config(layout: Layout, side: int) -> dict[str, Any]:
     return config
 
 
-def model_index(layout: Layout, folders: Sequence[str], scheduler: str) -> dict[str, Any]:
-    """What `from_pretrained` reads first: the pipeline's class and who makes each folder."""
+def model_index(layout: Layout, folders: Sequence[str], scheduler: str, *, silent: bool) -> dict[str, Any]:
+    """What `from_pretrained` reads first: the pipeline's class and who makes each folder. silent: SDXL's silence is zeros."""
     inpainting = "Inpaint" if layout.channels == 9 else ""
     name = f"StableDiffusionXL{inpainting}Pipeline" if layout.added else f"StableDiffusion{inpainting}Pipeline"
     index: dict[str, Any] = {"_class_name": name, "_diffusers_version": "0.35.0"}
     index["scheduler"] = ["diffusers", scheduler]
     index |= {folder: list(LIBRARIES[folder]) for folder in folders if folder in LIBRARIES}
     if layout.added:
-        return index | {"force_zeros_for_empty_prompt": True}
+        return index | {"force_zeros_for_empty_prompt": silent}
     return index | {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}

@@ -17,7 +17,7 @@ from cdkit_stable_diffusion.compvis_layout import compvis_layout
 from cdkit_stable_diffusion.layout import Layout
 from cdkit_stable_diffusion.openclip import UNREAD, from_openclip, to_openclip
 from cdkit_stable_diffusion.prefixes import all_renamed, turned
-from cdkit_stable_diffusion.specs import layout_from, methods_of, spec_of
+from cdkit_stable_diffusion.specs import SIZES, layout_from, methods_of, spec_of
 from cdkit_stable_diffusion.tensors import as_json, load, shapes
 from cdkit_stable_diffusion.text import UNREAD as POSITIONS
 from cdkit_stable_diffusion.text import config_of, plain
@@ -149,7 +149,7 @@ def _layout(raw: Mapping[str, Tensor], source: Path) -> Layout:
 def _generation(layout: Layout) -> str:
     """Which of the four families keeps its text encoders where."""
     if layout.added:
-        return "SDXL" if layout.context == 2048 else "refiner"
+        return "refiner" if SIZES.get(layout.added) == 5 else "SDXL"
     return "SD 2" if layout.linear else "SD 1"
 
 
@@ -182,7 +182,8 @@ def _beside(
             raise CheckpointError(f"{source}: is {layout.family} without its text encoder; no tensor begins with {prefix}")
         beside[folder] = _kept(_text(tensors, naming, folder, source))
         if tokenizer is not None:
-            beside[components.tokenizer_beside(folder)] = components.tokenizer(tokenizer)
+            reader = components.tokenizer(tokenizer, pads_with_zeros=naming == "openclip")
+            beside[components.tokenizer_beside(folder)] = reader
         texts.append({"model": f"here:{folder}", **_read_as(generation, folder)})
     return beside, texts
 
@@ -193,7 +194,8 @@ def _read_as(generation: str, folder: str) -> dict[str, Any]:
         return {}
     if generation == "SD 2":
         return {"layer": "penultimate", "norm": True}
-    return {"layer": "penultimate", "norm": False, **({"pooled": "projected"} if folder == "text_encoder_2" else {})}
+    silence = {"null": "zeros"} if generation == "SDXL" else {}
+    return {"layer": "penultimate", "norm": False, **({"pooled": "projected"} if folder == "text_encoder_2" else {}), **silence}
 
 
 def _kept(files: Files) -> Callable[[], Files]:

@@ -26,6 +26,8 @@ def config_of(tensors: Mapping[str, Tensor], *, act: str, projected: bool) -> di
         "architectures": ["CLIPTextModelWithProjection" if projected else "CLIPTextModel"],
         "model_type": "clip_text_model",
         "vocab_size": vocabulary,
+        "bos_token_id": vocabulary - 2,  # CLIP's vocabulary ends with its two marks
+        "eos_token_id": vocabulary - 1,
         "hidden_size": width,
         "intermediate_size": tensors[f"{PREFIX}encoder.layers.0.mlp.fc1.weight"].shape[0],
         "num_hidden_layers": layers,
