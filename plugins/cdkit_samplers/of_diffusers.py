@@ -65,6 +65,10 @@ class OfDiffusers(Sampler):
 
     def _check(self, grid: Grid) -> None:
         alpha, sigma = grid.alpha, grid.sigma
+        if float(sigma[-1]) > 0:
+            raise UsageError(
+                f"{self.scheduler} ends on the clean picture here", hint="leave `ends:` out, or take our own samplers"
+            )
         if self.scheduler == FLOW:
             if not torch.allclose(alpha + sigma, torch.ones_like(alpha)):
                 raise UsageError(f"{FLOW} follows a flow; this process is none", hint="take `diffusion.schedule: flow`")

@@ -24,6 +24,8 @@ SAMPLERS = {
 # Where an option is left out of a scheduler's configuration, diffusers takes these.
 BETAS = {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"}
 SPACING = {"DDPMScheduler": "leading", "DDIMScheduler": "leading", "PNDMScheduler": "leading", "LCMScheduler": "leading"}
+ONE = {"DDIMScheduler": True, "PNDMScheduler": False}  # set_alpha_to_one where it is left out
+WITH_ONE_MORE = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler")  # step, of which they leave out the last
 CLIPPING = ("DDIMScheduler", "DDPMScheduler")  # which clamp the clean picture unless they are told not to
 
 
@@ -57,7 +59,18 @@ def sampler_of(config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
     spacing = str(config.get("timestep_spacing") or SPACING.get(name, "linspace"))
     if config.get("use_karras_sigmas"):
         spacing = "karras"
-    return {"use": use or "ddim", "steps": 50, "spacing": spacing}, notes
+    if (name in WITH_ONE_MORE and spacing in ("leading", "linspace")) or (
+        spacing == "leading" and int(config.get("steps_offset", 0)) != 1
+    ):
+        notes += (f"sampler: {name} lays its {spacing} steps a little otherwise than ours lie, so pictures differ slightly",)
+    return {"use": use or "ddim", "steps": 50, "spacing": spacing, "ends": ends_of(name, config)}, notes
+
+
+def ends_of(name: str, config: Mapping[str, Any]) -> str:
+    """Where sampling ends: `first` is alpha_cumprod[0], a little before the clean picture."""
+    if name in ONE:
+        return "clean" if config.get("set_alpha_to_one", ONE[name]) else "first"
+    return "first" if config.get("final_sigmas_type") == "sigma_min" else "clean"
 
 
 def scheduler_of(diffusion: Mapping[str, Any], sampler: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -70,6 +83,7 @@ def scheduler_of(diffusion: Mapping[str, Any], sampler: Mapping[str, Any] | None
         raise UsageError(f"a process of schedule {schedule!r} and prediction {prediction!r} is none that this pipeline can say")
     use = str((sampler or {}).get("use", "ddim")).rpartition("/")[2]
     spacing = str((sampler or {}).get("spacing", "leading"))
+    ends = str((sampler or {}).get("ends", "clean"))
     clip = diffusion.get("clip")
     return {
         "_class_name": classes.get(use, "DDIMScheduler"),
@@ -82,7 +96,8 @@ def scheduler_of(diffusion: Mapping[str, Any], sampler: Mapping[str, Any] | None
         "timestep_spacing": "linspace" if spacing == "karras" else spacing,
         "use_karras_sigmas": spacing == "karras",
         "steps_offset": 1,
-        "set_alpha_to_one": True,
+        "set_alpha_to_one": ends == "clean",
+        **({} if ends == "clean" or use in ("ddim", "pndm") else {"final_sigmas_type": "sigma_min"}),
         "clip_sample": clip is not None,
         "clip_sample_range": float(clip or 1.0),
         "skip_prk_steps": True,

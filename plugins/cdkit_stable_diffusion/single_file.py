@@ -56,7 +56,7 @@ class Compvis(Format):
         beside, texts = _beside(left, layout, tokenizer, source)
         _nothing_left(left, source)
         process = {"schedule": "scaled_linear", "prediction": predicts, "beta_start": 0.00085, "beta_end": 0.012}
-        sampler = {"use": "ddim", "steps": 50, "spacing": "leading"}
+        sampler = {"use": "ddim", "steps": 50, "spacing": "leading", "ends": "clean" if layout.added else "first"}
         side = 128 if layout.added else 96 if layout.context == 1024 and predicts == "v" else 64
         spec = spec_of(layout, name=_name(source), side=side, diffusion=process, sampler=sampler, texts=texts)
         named = _named(weights, layout, source)

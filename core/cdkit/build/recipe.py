@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cdkit.build.assemble import blamed
 from cdkit.errors import UsageError
@@ -10,19 +10,28 @@ from cdkit.parts import Guider, Sampler
 
 if TYPE_CHECKING:
     from cdkit.spec import Spec
-    from cdkit.spec.sections import Spacing
+    from cdkit.spec.sections import Ends, Spacing
 
 
-def make_sampler(spec: Spec, use: str | None = None, steps: int | None = None) -> tuple[Sampler, int, Spacing]:
-    """The sampler, the number of its steps and their spacing. `use` names another registered sampler, with its defaults."""
+class Way(NamedTuple):
+    """A sampler, and the grid that it is to follow."""
+
+    sampler: Sampler
+    steps: int
+    spacing: Spacing
+    ends: Ends
+
+
+def make_sampler(spec: Spec, use: str | None = None, steps: int | None = None) -> Way:
+    """The sampler and its grid. `use` names another registered sampler, with its defaults, on the spec's grid."""
     if spec.sampler is None and use is None:
         raise UsageError(f"{spec.name} has no `sampler:`", hint="add one to the spec, or name one with --sampler")
     length = steps or (spec.sampler.steps if spec.sampler else 50)
-    spacing: Spacing = spec.sampler.spacing if spec.sampler else "trailing"
+    grid: tuple[Spacing, Ends] = (spec.sampler.spacing, spec.sampler.ends) if spec.sampler else ("trailing", "clean")
     if spec.sampler is None or (use is not None and use != spec.sampler.part.use):
-        return spec.registry.get("sampler", str(use))(), length, spacing
+        return Way(spec.registry.get("sampler", str(use))(), length, *grid)
     with blamed(spec.sampler.part.place, "sampler"):
-        return spec.sampler.part.factory()(**spec.sampler.part.keywords), length, spacing
+        return Way(spec.sampler.part.factory()(**spec.sampler.part.keywords), length, *grid)
 
 
 def make_guider(spec: Spec, scale: float | None = None) -> Guider | None:

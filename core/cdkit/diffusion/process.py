@@ -9,7 +9,7 @@ from annotated_types import Interval
 from einops import rearrange
 from torch import Tensor
 
-from cdkit.diffusion.grid import Spacing, make_grid
+from cdkit.diffusion.grid import Ends, Spacing, make_grid
 from cdkit.diffusion.precision import widest
 from cdkit.diffusion.prediction import make_prediction
 from cdkit.diffusion.schedule import MOST, Flow, make_schedule
@@ -96,9 +96,9 @@ class Diffusion:
         """alpha and sigma (B,) at times t (B,), float64 on t's device."""
         return self.schedule.pair(self.schedule.place(t.to(widest(t.device))))
 
-    def grid(self, steps: int, spacing: Spacing = "trailing") -> Grid:
+    def grid(self, steps: int, spacing: Spacing = "trailing", ends: Ends = "clean") -> Grid:
         """The steps of a sampling, `diffusion.grid`."""
-        return make_grid(self.schedule, steps, spacing)
+        return make_grid(self.schedule, steps, spacing, ends)
 
     def _levels(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma (B, 1, ...), float32 at least, so that half-precision pictures are mixed exactly."""

@@ -144,11 +144,16 @@ def decided(
     """The spec's sampler and guider, with what was asked for instead."""
     from cdkit.build.recipe import make_guider, make_sampler
 
-    made, length, spacing = make_sampler(model.spec, sampler, steps)
+    made, *way = make_sampler(model.spec, sampler, steps)
     guider = make_guider(model.spec, guidance)
-    words = {"model": model.spec.name, "sampler": repr(made), "steps": length, "spacing": spacing, "guidance": repr(guider)}
+    words = {
+        "model": model.spec.name,
+        "sampler": repr(made),
+        **dict(zip(("steps", "spacing", "ends"), way, strict=True)),
+        "guidance": repr(guider),
+    }
     words |= {"loras": borrowed} if (borrowed := model.borrowed) else {}
-    grid = model.diffusion.grid(length, spacing)
+    grid = model.diffusion.grid(*way)
     if start is None:
         return Recipe(made, guider, grid, words)
     words |= {"strength": start.strength, "masked": start.mask is not None}

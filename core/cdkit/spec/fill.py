@@ -36,7 +36,8 @@ def filled(spec: Spec) -> dict[str, Any]:
     whole |= {key: part(value) for key, value in optional.items() if value is not None}
     if spec.sampler is not None:
         sampler = spec.sampler
-        whole["sampler"] = {**part(sampler.part), "steps": sampler.steps, "spacing": sampler.spacing}
+        core = {"steps": sampler.steps, "spacing": sampler.spacing, "ends": sampler.ends}
+        whole["sampler"] = {**part(sampler.part), **core}
     if spec.lora is not None:
         whole["lora"] = plain(asdict(spec.lora))
     whole["train"] = plain(asdict(spec.train))

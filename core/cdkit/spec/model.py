@@ -9,7 +9,7 @@ from typing import Any
 from cdkit.registry import Registry
 from cdkit.spec.here import located
 from cdkit.spec.place import Place
-from cdkit.spec.sections import LoraSection, SampleSection, Spacing, Task, TrainSection
+from cdkit.spec.sections import Ends, LoraSection, SampleSection, Spacing, Task, TrainSection
 
 __all__ = ["AutoencoderSpec", "ConditionSpec", "InjectorSpec", "PartSpec", "Place", "SamplerSpec", "Spec"]
 
@@ -70,6 +70,7 @@ class SamplerSpec:
     part: PartSpec
     steps: int
     spacing: Spacing
+    ends: Ends = "clean"
 
 
 @dataclass(frozen=True)

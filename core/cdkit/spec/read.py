@@ -203,7 +203,7 @@ def autoencoder_of(part: Part | None) -> AutoencoderSpec | None:
 
 
 def sampler_of(part: Part | None) -> SamplerSpec | None:
-    return None if part is None else SamplerSpec(part.spec, part.core["steps"], part.core["spacing"])
+    return None if part is None else SamplerSpec(part.spec, part.core["steps"], part.core["spacing"], part.core["ends"])
 
 
 def spec_of(part: Part | None) -> Any:

@@ -15,6 +15,7 @@ Unit: TypeAlias = Annotated[float, Interval(ge=0, le=1)]
 Side: TypeAlias = Annotated[int, Interval(ge=1, le=65_536)]
 Momentum: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
 Task: TypeAlias = Literal["denoise", "autoencoder"]
+Ends: TypeAlias = Literal["clean", "first"]
 Spacing: TypeAlias = Literal["trailing", "leading", "linspace", "karras"]
 
 
@@ -93,6 +94,7 @@ class SamplerKeys:
     use: str
     steps: Positive = 50
     spacing: Spacing = "trailing"
+    ends: Ends = "clean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

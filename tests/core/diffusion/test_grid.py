@@ -34,6 +34,27 @@ def test_every_grid_goes_downhill_to_the_clean_picture(name: str, zero: bool, le
     assert torch.allclose(whole, torch.ones_like(whole), atol=1e-14, rtol=0)
 
 
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_grid_may_end_at_the_first_level_of_training(name: str, spacing: Any) -> None:
+    made = schedule(name)
+    clean, first = make_grid(made, 20, spacing), make_grid(made, 20, spacing, "first")
+    alpha, sigma = made.pair(torch.ones(1, dtype=torch.float64))
+    assert (float(first.alpha[-1]), float(first.sigma[-1])) == (float(alpha), float(sigma))
+    assert float(sigma) > 0
+    assert len(first) == (19 if spacing in ("linspace", "karras") else 20), "no step leads nowhere"
+    assert torch.equal(first.sigma[:-1], clean.sigma[: len(first)])
+    assert bool((torch.atan2(first.sigma, first.alpha).diff() < 0).all())
+
+
+def test_stable_diffusion_ends_where_diffusers_does() -> None:
+    from diffusers import DDIMScheduler
+
+    theirs = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", set_alpha_to_one=False)
+    grid = make_grid(schedule("scaled_linear"), 50, "leading", "first")
+    assert abs(float(grid.alpha[-1]) ** 2 - float(theirs.final_alpha_cumprod)) < 1e-7
+
+
 @pytest.mark.parametrize("spacing", ["trailing", "linspace", "karras"])
 @pytest.mark.parametrize("name", NAMES)
 def test_sampling_begins_where_noising_ends(name: str, spacing: Any) -> None:

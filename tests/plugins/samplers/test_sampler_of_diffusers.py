@@ -70,6 +70,8 @@ def test_grids_that_they_cannot_follow_are_refused() -> None:
         drawn(OfDiffusers(scheduler="DDIMScheduler"), FLOWING)
     with pytest.raises(UsageError, match="needs some picture at the start"):
         drawn(OfDiffusers(scheduler="EulerDiscreteScheduler"), Diffusion(schedule="linear", zero_terminal_snr=True).grid(4))
+    with pytest.raises(UsageError, match="DDIMScheduler ends on the clean picture here"):
+        drawn(OfDiffusers(scheduler="DDIMScheduler"), Diffusion(schedule="scaled_linear").grid(4, ends="first"))
     with pytest.raises(UsageError, match="follows a flow; this process is none"):
         drawn(OfDiffusers(scheduler=FLOW), SD)
 

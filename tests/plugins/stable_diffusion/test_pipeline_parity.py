@@ -135,6 +135,11 @@ SCHEDULERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "dpmpp_2m": lambda told: diffusers.DPMSolverMultistepScheduler(
         **{**told, "timestep_spacing": "trailing"}, final_sigmas_type="zero"
     ),
+    "published": lambda told: diffusers.PNDMScheduler(**told, skip_prk_steps=True, set_alpha_to_one=False),
+    "published 2": lambda told: diffusers.DDIMScheduler(
+        **told, clip_sample=False, set_alpha_to_one=False, prediction_type="v_prediction"
+    ),
+    "euler to sigma_min": lambda told: diffusers.EulerDiscreteScheduler(**told, final_sigmas_type="sigma_min"),
     "v": lambda told: diffusers.DDIMScheduler(**told, clip_sample=False, prediction_type="v_prediction"),
     "clipped": lambda told: diffusers.DDIMScheduler(**told, clip_sample=True, clip_sample_range=1.0),
 }
@@ -143,5 +148,5 @@ SCHEDULERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_schedulers_are_read_out_of_the_folder(name: str, sd1_of: Callable[..., Path], tmp_path: Path) -> None:
     told = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
-    folder = sd1_of(tmp_path / f"tiny-{name}", SCHEDULERS[name]({**told, "timestep_spacing": "leading"}))
+    folder = sd1_of(tmp_path / f"tiny-{name.replace(' ', '-')}", SCHEDULERS[name]({**told, "timestep_spacing": "leading"}))
     assert np.abs(ours(folder, tmp_path / "out") - theirs(folder)).max() <= 2
