@@ -503,3 +503,11 @@ class Format(ABC):
         """
         del keys, metadata, layers, spec
         return None
+
+    def part(self, keys: Collection[str], own: Sequence[str]) -> Mapping[str, str] | None:
+        """The keys of a file that holds a part of a model (an IP-Adapter) -> our names, as far as they are known.
+
+        own: the names of all tensors of the model, in its own order. None for a file whose names are not its kind's.
+        """
+        del keys, own
+        return None

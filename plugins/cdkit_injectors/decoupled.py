@@ -1,7 +1,7 @@
 """`decoupled`: every pixel asks once, the words and an image each answer (IP-Adapter, Ye et al. 2023, 2308.06721, eq. 5).
 
 h + out(softmax(q k(words)ᵀ / √d) v(words) + scale · softmax(q k'(image)ᵀ / √d) v'(image)), with q of norm h. Its parameters
-are those of `cross_attention` and, under IP-Adapter's own names, to_k_ip and to_v_ip (see `ip_adapter.py`).
+are those of `cross_attention` and, under IP-Adapter's own names, to_k_ip and to_v_ip.
 """
 
 from __future__ import annotations

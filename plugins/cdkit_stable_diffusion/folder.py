@@ -12,7 +12,7 @@ from cdkit.hooks import hookimpl
 from cdkit.parts import CheckpointError, Files, Foreign, Format, LoraNames, UsageError
 from torch import Tensor
 
-from cdkit_stable_diffusion import components, lora_names, stem
+from cdkit_stable_diffusion import components, ip_adapter, lora_names, stem
 from cdkit_stable_diffusion.controlnet import CONFIG, control_of, controlled
 from cdkit_stable_diffusion.layout import Layout, layout_of, with_heads
 from cdkit_stable_diffusion.pipeline import model_index, unet_config
@@ -106,6 +106,10 @@ class Diffusers(Format):
     ) -> LoraNames | None:
         """Names of diffusers and peft."""
         return lora_names.peft(keys, metadata, layers, spec)
+
+    def part(self, keys: Collection[str], own: Sequence[str]) -> Mapping[str, str] | None:
+        """IP-Adapters, which pipelines load beside a folder."""
+        return ip_adapter.names(keys, own)
 
 
 def _layout(config: Path, tensors: Mapping[str, Tensor]) -> Layout:

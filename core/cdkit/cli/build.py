@@ -13,12 +13,22 @@ import click
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. backbone.width=64.")
 @click.option("--fill", is_flag=True, help="Print the spec with every default written out, and stop.")
 @click.option("--out", type=click.Path(path_type=Path), help="Leave a run folder with an initialised model.")
+@click.option(
+    "--init-from",
+    multiple=True,
+    metavar="SOURCE",
+    help="With --out: weights of a run, or an IP-Adapter; several, one over the other.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(spec: Path, overrides: tuple[str, ...], fill: bool, out: Path | None, as_json: bool) -> None:
+def command(
+    spec: Path, overrides: tuple[str, ...], fill: bool, out: Path | None, init_from: tuple[str, ...], as_json: bool
+) -> None:
     """Assemble SPEC without weights, prove that every condition reaches the output, and report.
 
     Nothing is downloaded and no weights are needed; --out draws the weights and leaves a model that can be loaded.
     """
+    if init_from and out is None:
+        raise click.UsageError("--init-from leaves a run with those weights, and wants to know where: add --out RUN")
     from cdkit.spec import read_spec
 
     read = read_spec(spec, overrides=overrides)
@@ -34,5 +44,5 @@ def command(spec: Path, overrides: tuple[str, ...], fill: bool, out: Path | None
     if out is not None:
         from cdkit.engine.birth import give_birth
 
-        made["run"] = str(give_birth(read, out))
+        made["run"] = str(give_birth(read, out, init_from=init_from, say=(lambda _: None) if as_json else click.echo))
     click.echo(json.dumps(made, ensure_ascii=False) if as_json else "\n".join(lines(made)))

@@ -18,7 +18,7 @@ from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, committed, pru
 from cdkit.engine.device import mixed_precision, pick_device
 from cdkit.engine.ema import Ema
 from cdkit.engine.journal import Journal
-from cdkit.engine.merged import merged
+from cdkit.engine.merged import merged, merged_or_read
 from cdkit.engine.optimizer import (
     learning_rate,
     load_optimizer,
@@ -32,13 +32,10 @@ from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped, stoppable
 from cdkit.engine.task import TASKS
 from cdkit.engine.weights import (
-    LORA,
     load_exactly,
     load_matching,
     load_weights,
-    place_of,
     trained_lora,
-    weights_in,
     weights_of,
 )
 from cdkit.errors import NumericsError, UsageError
@@ -277,14 +274,6 @@ class Trainer:
                 self.task.draw(self.model, self.batches, path)
             except UsageError as error:  # a grid that cannot be drawn is no reason to lose a training
                 self.say(f"no sample grid: {error}")
-
-
-def merged_or_read(run: Run, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Every weight of a run by its name in a model, as the run draws with it: averaged, and with its LoRA in it."""
-    if LORA in checkpoint.names:
-        files = weights_of(merged(run, checkpoint))
-        return {place_of(file, key): value for file, tensors in files.items() for key, value in tensors.items()}
-    return weights_in(checkpoint)
 
 
 def facts(spec: Spec) -> dict[str, Any]:

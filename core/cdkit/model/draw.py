@@ -144,20 +144,16 @@ def decided(
     """The spec's sampler and guider, with what was asked for instead."""
     from cdkit.build.recipe import make_guider, make_sampler
 
-    made, *way = make_sampler(model.spec, sampler, steps)
+    way = make_sampler(model.spec, sampler, steps)
     guider = make_guider(model.spec, guidance)
-    words = {
-        "model": model.spec.name,
-        "sampler": repr(made),
-        **dict(zip(("steps", "spacing", "ends"), way, strict=True)),
-        "guidance": repr(guider),
-    }
+    grid = {"steps": way.steps, "spacing": way.spacing, "ends": way.ends}
+    words = {"model": model.spec.name, "sampler": repr(way.sampler), **grid, "guidance": repr(guider)}
     words |= {"loras": borrowed} if (borrowed := model.borrowed) else {}
-    grid = model.diffusion.grid(*way)
+    levels = model.diffusion.grid(way.steps, way.spacing, way.ends)
     if start is None:
-        return Recipe(made, guider, grid, words)
+        return Recipe(way.sampler, guider, levels, words)
     words |= {"strength": start.strength, "masked": start.mask is not None}
-    return Recipe(made, guider, start.shortened(grid), words)
+    return Recipe(way.sampler, guider, start.shortened(levels), words)
 
 
 def allowed(model: Model, recipe: Recipe, raw: Raw, negative: Raw) -> None:

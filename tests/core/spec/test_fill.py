@@ -76,7 +76,7 @@ def test_every_default_is_written_out(read: Read, good: str) -> None:
         "use": "words", "dim": 16, "model": "small", "padding": "mask", "column": "text", "dropout": 0.1, "trainable": False
     }  # fmt: skip
     assert whole["injectors"][0] == {"use": "film", "heads": 2, "gate": None, "name": "film", "streams": ["text"], "sites": ["*"]}
-    assert whole["sampler"] == {"use": "ddim", "eta": 0.5, "orders": [1, 2], "steps": 20, "spacing": "trailing"}
+    assert whole["sampler"] == {"use": "ddim", "eta": 0.5, "orders": [1, 2], "steps": 20, "spacing": "trailing", "ends": "clean"}
     assert whole["train"]["precision"] == "auto"
     assert "autoencoder" not in whole
 

@@ -96,7 +96,7 @@ def test_a_link_does_not_hide_a_circle(tmp_path: Path, registry: Registry) -> No
         ("sampler={use: ddim, steps: 5}", lambda s: (s.sampler.steps, s.sampler.part.options["eta"]), (5, 0.5)),
         ("guidance=null", lambda s: s.guidance, None),
         ("guidance.scales.text=2", lambda s: s.guidance.options["scales"], {"text": 2.0}),
-        ("autoencoder.use=kl", lambda s: s.autoencoder.use, "kl"),
+        ("autoencoder.use=kl", lambda s: s.autoencoder.part.use, "kl"),
         ("name=other", lambda s: s.name, "other"),
         ("conditions.text.model=a=b", lambda s: s.conditions["text"].part.options["model"], "a=b"),
     ],

@@ -116,7 +116,7 @@ def test_no_mutant_of_a_pickle_raises_anything_else() -> None:
 
 
 def test_a_wheel_put_there_by_hand_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = wheel(tmp_path / "tiny-1-py3-none-any.whl", {"x.gz": gzip.compress(b"hello")})
+    path = wheel(tmp_path / "tiny-1-py3-none-any.whl", {"x.gz": gzip.compress(b"hello", mtime=0)})
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("pip was asked"))
     assert gunzip_members(obtain(pinned(path), tmp_path), ["x.gz"]) == [b"hello"]
 
@@ -144,7 +144,7 @@ def test_without_a_network_the_file_and_the_way_by_hand_are_named(tmp_path: Path
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"../x.gz": gzip.compress(b"a")}, "expected one x.gz inside, found 0"),
+        ({"../x.gz": gzip.compress(b"a", mtime=0)}, "expected one x.gz inside, found 0"),
         ({"x.gz": gzip.compress(b"a" * 2000)}, "x.gz: unpacks to more than 1,000 bytes"),
         ({"x.gz": b"b" * 2000}, "x.gz: unpacks to more than 1,000 bytes"),
         ({"x.gz": b"no gzip"}, "x.gz: damaged gzip file"),
@@ -247,7 +247,7 @@ def test_a_wheel_with_other_arrays_is_refused(tmp_path: Path) -> None:
 
 
 def idx(*sizes: int, content: bytes) -> bytes:
-    return gzip.compress(bytes([0, 0, 8, len(sizes)]) + b"".join(size.to_bytes(4, "big") for size in sizes) + content)
+    return gzip.compress(bytes([0, 0, 8, len(sizes)]) + b"".join(size.to_bytes(4, "big") for size in sizes) + content, mtime=0)
 
 
 def test_idx_files_are_read(tmp_path: Path) -> None:
@@ -256,7 +256,9 @@ def test_idx_files_are_read(tmp_path: Path) -> None:
     assert read_idx(path).tolist() == [[[0, 1, 2]], [[3, 4, 5]]]
 
 
-@pytest.mark.parametrize("content", [idx(2, 3, content=b"12345"), gzip.compress(b""), gzip.compress(b"\0\0\x0d\x01"), b"x"])
+@pytest.mark.parametrize(
+    "content", [idx(2, 3, content=b"12345"), gzip.compress(b"", mtime=0), gzip.compress(b"\0\0\x0d\x01", mtime=0), b"x"]
+)
 def test_what_is_no_idx_file_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.gz"
     path.write_bytes(content)

@@ -11,7 +11,7 @@ from cdkit.parts import SampleShape, Site, Stream, Widths
 from cdkit_injectors import decoupled
 from cdkit_injectors.cross_attention import CrossAttention
 from cdkit_injectors.decoupled import Decoupled, DecoupledTap
-from cdkit_injectors.ip_adapter import published
+from cdkit_stable_diffusion.ip_adapter import published
 from cdkit_unet.unet import UNet
 from torch import Tensor, nn
 

@@ -7,10 +7,24 @@ is named as the `image` encoder names its own: there is nothing to translate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 
+PROJECTION = "image_proj."
+SITE = re.compile(r"backbone\.(.+)\.taps\.\w+\.to_k_ip\.weight")
 ORDER = ("down", "up", "mid")
 PARAMETERS = ("to_k_ip.weight", "to_v_ip.weight")
+
+
+def names(keys: Collection[str], own: Sequence[str]) -> dict[str, str] | None:
+    """A file's keys -> the names of a model's tensors, of which `own` are all, in order. None if it is no IP-Adapter."""
+    if not any(key.startswith("ip_adapter.") for key in keys):
+        return None
+    sites = {found[1]: name.removesuffix("to_k_ip.weight") for name in own if (found := SITE.fullmatch(name))}
+    numbered = {key: sites[site] + parameter for key, (site, parameter) in published(list(sites)).items()}
+    projections = {PROJECTION + name.partition(f".{PROJECTION}")[2]: name for name in own if f".{PROJECTION}" in name}
+    known = numbered | projections
+    return {key: known[key] for key in keys if key in known}
 
 
 def published(sites: Sequence[str]) -> dict[str, tuple[str, str]]:
