@@ -23,6 +23,7 @@ from cdkit.registry import Registry
 from cdkit.spec.options import REQUIRED, Option, options_of
 from cdkit.spec.roles import role_of
 from cdkit.spec.sections import (
+    AutoencoderKeys,
     EncoderKeys,
     HeadKeys,
     InjectorKeys,
@@ -45,6 +46,7 @@ SECTIONS: Mapping[str, Any] = {
     "joiner": JoinerKeys,
     "injector-keys": InjectorKeys,
     "sampler-keys": SamplerKeys,
+    "autoencoder-keys": AutoencoderKeys,
     "other-keys": PartKeys,
     "diffusion": Diffusion,
     "lora": LoraSection,

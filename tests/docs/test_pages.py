@@ -73,7 +73,12 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-YAML = [pytest.param(text, id=named(page)) for page in PAGES for mark, text in blocks(page, "yaml") if mark != "bad"]
+YAML = [
+    pytest.param(text, id=named(page))
+    for page in PAGES
+    for mark, text in blocks(page, "yaml")
+    if mark not in ("bad", "beside a run")
+]
 
 
 @pytest.mark.parametrize("text", YAML)

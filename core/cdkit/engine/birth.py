@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 
 from cdkit.build import assemble
-from cdkit.conditions import Ledger
 from cdkit.engine.autoencoder import take_autoencoder
 from cdkit.engine.checkpoint import write_checkpoint
+from cdkit.engine.inherit import inherit
 from cdkit.engine.load import find_run
-from cdkit.engine.merged import merged_or_read
 from cdkit.engine.run import Run
 from cdkit.engine.train import facts
-from cdkit.engine.weights import load_matching, weights_of
+from cdkit.engine.weights import weights_of
 from cdkit.errors import CheckpointError
 from cdkit.model import Model
 from cdkit.model.lora_file import fitted, opened, some
@@ -47,12 +46,7 @@ def take_run(model: Model, source: str) -> str:
     checkpoint = run.latest()
     if checkpoint is None:
         raise CheckpointError(f"{run.path}: has no checkpoint yet", hint=f"cdkit train … --out {run.path}")
-    counts = load_matching(model, merged_or_read(run, checkpoint))
-    known = Ledger.from_json(checkpoint.state()["ledger"]).counts
-    model.ledger.counts |= {name: count for name, count in known.items() if name in model.told}
-    return (
-        f"{run.path} at step {checkpoint.step}: {counts['taken']} tensors taken, {counts['new']} new, {counts['unused']} unused"
-    )
+    return inherit(model, run, checkpoint)
 
 
 def holds_autoencoder(source: str) -> bool:

@@ -17,8 +17,9 @@ from cdkit.engine.batches import Batch, Batches, loader
 from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, committed, prune, set_aside_damaged, write_checkpoint
 from cdkit.engine.device import mixed_precision, pick_device
 from cdkit.engine.ema import Ema
+from cdkit.engine.inherit import inherit
 from cdkit.engine.journal import Journal
-from cdkit.engine.merged import merged, merged_or_read
+from cdkit.engine.merged import merged
 from cdkit.engine.optimizer import (
     learning_rate,
     load_optimizer,
@@ -33,7 +34,6 @@ from cdkit.engine.stop import Stop, Stopped, stoppable
 from cdkit.engine.task import TASKS
 from cdkit.engine.weights import (
     load_exactly,
-    load_matching,
     load_weights,
     trained_lora,
     weights_of,
@@ -158,14 +158,11 @@ class Trainer:
         if self.spec.lora is not None:
             self._adapt(other, checkpoint)
             return
-        counts = load_matching(self.model, merged_or_read(other, checkpoint))
+        taken = inherit(self.model, other, checkpoint)
         self._see(there="autoencoder" in checkpoint.names)
         if self.ema is not None:
             self.ema = Ema(self.model, self.ema.decay)
-        self.say(
-            f"{self.run.path}: starts from {other.path} at step {checkpoint.step}: {counts['taken']} tensors taken, "
-            f"{counts['new']} new, {counts['unused']} unused"
-        )
+        self.say(f"{self.run.path}: starts from {taken}")
 
     def _adapt(self, other: Run, checkpoint: Checkpoint) -> None:
         """The whole of the other run's model, as it draws, its LoRA merged if it has one; and a new LoRA beside it."""

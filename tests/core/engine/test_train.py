@@ -244,3 +244,15 @@ def test_killed_at_any_moment_the_run_can_be_read(tmp_path: Path, tiny: Tiny) ->
         checkpoint = Run(out).latest()
         assert checkpoint is not None
         assert checkpoint.step >= last + 3
+
+
+def test_a_run_that_starts_from_another_knows_how_often_that_was_silent(tmp_path: Path, tiny: Tiny) -> None:
+    base = train(tiny("train.steps=4", "conditions.text.dropout=0.5"), tmp_path / "base", say=quiet)
+    before = load(base.path, device="cpu").ledger.counts["text"]
+    assert before is not None
+    assert before.silent > 0
+    run = train(tiny("train.steps=1", "conditions.text.dropout=0"), tmp_path / "run", init_from=base, say=quiet)
+    assert load(run.path, device="cpu").ledger.counts["text"] == Count(before.told + 4, before.silent)
+    other = "conditions.text={use: label, names: [zero, one, two, three, four, five, six, seven, eight, nine], column: label, dim: 8}"
+    change = train(tiny("train.steps=1", other, "conditions.text.dropout=0"), tmp_path / "other", init_from=base, say=quiet)
+    assert load(change.path, device="cpu").ledger.counts["text"] == Count(4, 0), "another reader's silence is another silence"

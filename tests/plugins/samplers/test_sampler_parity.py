@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -113,7 +114,7 @@ PLMS = {"set_alpha_to_one": True, "skip_prk_steps": True}
 SDE = {**ZERO, "algorithm_type": "sde-dpmsolver++"}
 EVEN, LEADING = ("trailing", "leading"), ("leading",)
 PEERS = {
-    # With `linspace` theirs steps by T // S, and so to levels beside those that it visits.
+    # With `linspace` theirs (and PNDM) steps by T // S, and so to levels beside those that it visits.
     "ddim": Peer(Ddim(), "ddim", "DDIMScheduler", options=WHOLE, spacings=EVEN),
     "ddim eta 0.4": Peer(Ddim(eta=0.4), "ddim", "DDIMScheduler", options=WHOLE, step={"eta": 0.4}, spacings=EVEN),
     "ddim eta 1": Peer(Ddim(eta=1.0), "ddim", "DDIMScheduler", options=WHOLE, step={"eta": 1.0}, spacings=EVEN),
@@ -121,7 +122,7 @@ PEERS = {
     "ddpm": Peer(Ddpm(), "ddpm", "DDPMScheduler", options={"clip_sample": False}, spacings=LEADING),
     "ddpm large": Peer(Ddpm(variance="large"), "ddpm", "DDPMScheduler", options=LARGE, spacings=LEADING),
     # Theirs knows no `sample`, and with `v` it combines what the network says, not the noises: another method.
-    "pndm": Peer(Pndm(), "pndm", "PNDMScheduler", ("epsilon",), PLMS, spacings=LEADING),
+    "pndm": Peer(Pndm(), "pndm", "PNDMScheduler", ("epsilon",), PLMS, spacings=EVEN),
     "lms": Peer(Lms(), "lms_discrete", "LMSDiscreteScheduler", exploding=True),
     "lms 2": Peer(Lms(order=2), "lms_discrete", "LMSDiscreteScheduler", step={"order": 2}, exploding=True),
     "euler": Peer(Euler(), "euler_discrete", "EulerDiscreteScheduler", exploding=True),
@@ -145,6 +146,23 @@ CELLS = [
     for spacing in peer.spacings
     for steps in STEPS
 ]
+
+
+def table() -> str:
+    """What is compared, as docs/samplers.md shows it."""
+    head = "| ours | theirs | predictions | spacings | cells | within |\n|---|---|---|---|---|---|"
+    rows = [
+        f"| `{name}` | {peer.kind} | {', '.join(peer.predictions)} | {', '.join(peer.spacings)} "
+        f"| {len(peer.predictions) * len(peer.spacings) * len(STEPS)} | {peer.off:g} |"
+        for name, peer in PEERS.items()
+    ]
+    flow = "| `euler` | FlowMatchEulerDiscreteScheduler | flow | its own | 4 | 1e-10 |"
+    return "\n".join([head, *rows, flow, "", f"{len(CELLS)} cells, and the flow's."])
+
+
+def test_the_page_shows_what_is_compared() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "samplers.md").read_text(encoding="utf-8")
+    assert page.partition("<!-- parity -->\n")[2].partition("\n\n**Left out")[0] == table(), table()
 
 
 def grid_of(peer: Peer, made: Any) -> Grid:

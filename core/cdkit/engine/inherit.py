@@ -1,0 +1,22 @@
+"""inherit: what a run has learned, taken by another model wherever name and shape agree."""
+
+from __future__ import annotations
+
+from cdkit.conditions import Ledger
+from cdkit.engine.checkpoint import Checkpoint
+from cdkit.engine.merged import merged_or_read
+from cdkit.engine.run import Run
+from cdkit.engine.weights import load_matching
+from cdkit.model import Model
+
+
+def inherit(model: Model, run: Run, checkpoint: Checkpoint) -> str:
+    """Weights, and how often the conditions that are read alike were silent; returns what was done, for a person."""
+    counts = load_matching(model, merged_or_read(run, checkpoint))
+    known, theirs = Ledger.from_json(checkpoint.state()["ledger"]).counts, run.spec().conditions
+    for name in model.told:
+        if name in known and name in theirs and theirs[name].part.use == model.spec.conditions[name].part.use:
+            model.ledger.counts[name] = known[name]
+    return (
+        f"{run.path} at step {checkpoint.step}: {counts['taken']} tensors taken, {counts['new']} new, {counts['unused']} unused"
+    )
