@@ -253,6 +253,8 @@ def test_a_run_that_starts_from_another_knows_how_often_that_was_silent(tmp_path
     assert before.silent > 0
     run = train(tiny("train.steps=1", "conditions.text.dropout=0"), tmp_path / "run", init_from=base, say=quiet)
     assert load(run.path, device="cpu").ledger.counts["text"] == Count(before.told + 4, before.silent)
-    other = "conditions.text={use: label, names: [zero, one, two, three, four, five, six, seven, eight, nine], column: label, dim: 8}"
+    other = (
+        "conditions.text={use: label, names: [zero, one, two, three, four, five, six, seven, eight, nine], column: label, dim: 8}"
+    )
     change = train(tiny("train.steps=1", other, "conditions.text.dropout=0"), tmp_path / "other", init_from=base, say=quiet)
     assert load(change.path, device="cpu").ledger.counts["text"] == Count(4, 0), "another reader's silence is another silence"
