@@ -1,0 +1,1 @@
+"""Comparing ways of telling: arms under one budget, and a verdict with its confidence."""
