@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from cdkit.hooks import hookimpl
@@ -34,6 +34,9 @@ class Frechet(Metric):
     pictures: at most; the split's own number if that is smaller. split: whose real pictures are the reference. cuts: into
     halves, averaged over. language, seed, batch, epochs: as for said_drawn.
     """
+
+    figure: ClassVar[str] = "ratio"
+    lower: ClassVar[bool] = True
 
     pictures: Positive = 2000
     language: str = "en"

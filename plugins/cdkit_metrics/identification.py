@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, MinLen
@@ -44,6 +44,8 @@ class Identification(Metric):
     levels: noise levels in (0, 1). draws: of noise a picture and level, averaged. batch: pictures between two lines of
     progress. language, split: of the captions and pictures.
     """
+
+    figure: ClassVar[str] = "identified"
 
     pairs: Positive = 200
     candidates: Annotated[int, Ge(2)] = 10

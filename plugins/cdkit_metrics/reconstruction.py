@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from cdkit.hooks import hookimpl
@@ -21,6 +21,8 @@ MOST = 2000  # training pictures that the mean picture is made of
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction(Metric):
     """Held-out pictures, encoded and decoded. pictures: at most; the split's own number if that is smaller. seed: of which."""
+
+    figure: ClassVar[str] = "psnr"
 
     pictures: Positive = 500
     split: Literal["train", "validation", "test"] = "test"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from cdkit.hooks import hookimpl
@@ -28,6 +28,9 @@ class SaidDrawn(Metric):
     "validation" is judged by other pictures. batch: drawn between two lines of progress. epochs: of the evaluator's
     lesson; null suits the set.
     """
+
+    figure: ClassVar[str] = "drawn"
+    by: ClassVar[str] = "classes"
 
     pictures: Positive = 2000
     language: str = "en"

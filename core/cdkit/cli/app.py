@@ -15,6 +15,7 @@ VERBS = {
     "train": "Train a spec, or go on with a run.",
     "sample": "Draw what is said.",
     "evaluate": "Score a run: is what was said what was drawn?",
+    "compare": "Which way of telling works best? Arms under one budget, and a verdict.",
     "convert": "Convert a model between runs, diffusers folders and single files.",
     "data": "List, fetch and show data sets.",
     "list": "List the parts that are installed.",

@@ -36,12 +36,17 @@ def read_spec(source: Path | str, *, overrides: Sequence[str] = (), registry: Re
     all of them are plugins that cannot be used), and UsageError if there is no such file.
     """
     root, problems = layered(source, overrides)
+    return read_tree(root, problems, registry or Registry.installed())
+
+
+def read_tree(root: Table, problems: Sequence[Problem], registry: Registry) -> Spec:
+    """A whole tree -> a Spec. problems: what is known to be wrong in it already. SpecErrors holds them and all others."""
     check_schema(root)
-    draft = Draft(registry or Registry.installed())
+    draft = Draft(registry)
     spec = drafted(draft, root)
     draft.problems += crossed(root)
     unread = {problem.place for problem in problems if problem.code == "range"}
-    draft.problems = problems + [problem for problem in draft.problems if problem.place not in unread]
+    draft.problems = [*problems] + [problem for problem in draft.problems if problem.place not in unread]
     if draft.problems or spec is None:
         raise refusal(draft.problems)
     return spec

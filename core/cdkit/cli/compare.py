@@ -1,0 +1,58 @@
+"""cdkit compare: train arms under one budget, and say which is better, worse, or that nobody can tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("compare")
+@click.argument("comparison", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The comparison's folder; comparisons/NAME by default.")
+@click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop, saved, after about so long.")
+@click.option("--deterministic", is_flag=True, help="Bitwise repeatable on the same machine, at some cost in speed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def command(
+    comparison: Path, out: Path | None, device: str | None, minutes: float | None, deterministic: bool, as_json: bool
+) -> None:
+    """Train every arm of COMPARISON with every seed, score them, and give a verdict with its confidence.
+
+    The same command goes on where it stopped; what was trained and scored already is not done again. The folder holds every
+    run, result.json, result.csv and report.html, which opens without a network.
+    """
+    from cdkit.compare.read import read_comparison
+
+    read = read_comparison(comparison)
+    from cdkit.compare.report import report
+    from cdkit.compare.result import as_csv, result_of
+    from cdkit.compare.run import Comparing, Unfinished, quiet, write
+    from cdkit.engine.device import be_deterministic
+
+    if deterministic:
+        be_deterministic()
+    folder = out or Path("comparisons") / read.keys.name
+    say = quiet if as_json else click.echo
+    try:
+        comparing = Comparing(read, folder, device=device, minutes=minutes, say=say)
+        result = result_of(comparing, comparing.go())
+    except Unfinished:
+        click.echo(f"{folder}: the minutes are over; the same command goes on", err=True)
+        return
+    write(folder / "result.json", result)
+    (folder / "result.csv").write_text(as_csv(result), encoding="utf-8")
+    (folder / "report.html").write_text(report(result, folder), encoding="utf-8")
+    click.echo(
+        json.dumps(result, ensure_ascii=False) if as_json else "\n".join([*lines(result), f"  report  {folder}/report.html"])
+    )
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """The verdicts for a person."""
+    from cdkit.compare.words import sentence
+
+    told = [sentence(result, arm) for arm in result["arms"] if arm != result["reference"]]
+    return [f"{result['comparison']}: {result['score']}, {len(result['seeds'])} seeds, beside {result['reference']}", *told]

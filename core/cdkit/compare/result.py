@@ -1,0 +1,105 @@
+"""result: what a comparison found, as one JSON-ready object and as a table: scores, verdicts, prices, budgets."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import Any
+
+from cdkit.compare.read import Comparison
+from cdkit.compare.run import Comparing, deviation, machine
+from cdkit.compare.score import table
+from cdkit.compare.verdict import verdict
+from cdkit.spec import PartSpec
+from cdkit.version import VERSION
+
+
+def result_of(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that the report shows."""
+    comparison = comparing.comparison
+    parts = (comparison.score, *comparison.also)
+    return {
+        "comparison": comparison.keys.name,
+        "reference": comparison.reference,
+        "seeds": list(comparison.keys.seeds),
+        "match": comparison.keys.match,
+        "score": comparison.score.use,
+        "figure": comparison.score.factory().figure,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(comparing.device),
+        "cdkit": VERSION,
+        "births": found["births"],
+        "arms": {arm: arm_of(comparing, found, arm) for arm in comparison.arms},
+        "verdicts": {part.use: verdicts(comparing, found, part) for part in parts},
+        "budget": budget(comparing, found),
+        "differences": differences(comparison),
+    }
+
+
+def arm_of(comparing: Comparing, found: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """One arm: its price, its times, its scores seed by seed, the scale that was chosen for it."""
+    cells = comparing.of(arm)
+    tests = [found["tests"][cell.folder] for cell in cells]
+    return {
+        "price": comparing.prices[arm].to_json(),
+        "steps": cells[0].spec.train.steps,
+        "guidance": found["scales"][arm],
+        "seconds": {key: fmean(found["times"][cell.folder][key] for cell in cells) for key in ("step", "training")},
+        "scores": {use: [test[use]["value"] for test in tests] for use in tests[0]},
+        "validation": {
+            scale: [found["validation"][cell.folder][scale]["value"] for cell in cells]
+            for scale in found["validation"][cells[0].folder]
+        },
+        "pictures": found["pictures"][arm],
+        "runs": [cell.folder for cell in cells],
+    }
+
+
+def verdicts(comparing: Comparing, found: Mapping[str, Any], part: PartSpec) -> dict[str, Any]:
+    """Every arm beside the reference, by one metric."""
+    lower, reference = part.factory().lower, comparing.comparison.reference
+    tables = {
+        arm: table([found["tests"][cell.folder][part.use] for cell in comparing.of(arm)], lower=lower)
+        for arm in comparing.comparison.arms
+    }
+    return {arm: verdict(rows, tables[reference]).to_json() for arm, rows in tables.items() if arm != reference}
+
+
+def budget(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
+    """All four axes of every arm, and how far each is from the reference's."""
+    arms, reference = comparing.comparison.arms, comparing.comparison.reference
+    steps = {arm: float(comparing.of(arm)[0].spec.train.steps) for arm in arms}
+    axes = {
+        "steps": steps,
+        "parameters": {arm: float(comparing.prices[arm].parameters) for arm in arms},
+        "macs": {arm: steps[arm] * comparing.prices[arm].step * arms[arm].train.batch for arm in arms},
+        "seconds": {arm: fmean(found["times"][cell.folder]["training"] for cell in comparing.of(arm)) for arm in arms},
+    }
+    return {name: {"of": values, "deviation": deviation(values, reference)} for name, values in axes.items()}
+
+
+def differences(comparison: Comparison) -> dict[str, list[str]]:
+    """What each arm's filled spec says otherwise than the reference's, as a diff."""
+    reference = comparison.arms[comparison.reference].to_yaml().splitlines()
+    return {
+        arm: list(difflib.unified_diff(reference, spec.to_yaml().splitlines(), lineterm="", n=0))[2:]
+        for arm, spec in comparison.arms.items()
+        if arm != comparison.reference
+    }
+
+
+def as_csv(result: Mapping[str, Any]) -> str:
+    """A row an arm and seed, a column a score."""
+    out = io.StringIO()
+    scores = list(next(iter(result["arms"].values()))["scores"])
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["arm", "seed", *scores, "guidance", "steps", "parameters", "macs_forward", "seconds_a_step"])
+    for name, arm in result["arms"].items():
+        for place, seed in enumerate(result["seeds"]):
+            price = [arm["guidance"], arm["steps"], arm["price"]["parameters"], arm["price"]["forward"], arm["seconds"]["step"]]
+            writer.writerow([name, seed, *(arm["scores"][score][place] for score in scores), *price])
+    return out.getvalue()

@@ -1,0 +1,199 @@
+"""run: train every cell, choose each arm's guidance on the validation split, judge it on the test split. Interrupted, it goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from cdkit.cache import cache_folder
+from cdkit.compare.arms import Cell, birth, cells, check_alive
+from cdkit.compare.price import price_of
+from cdkit.compare.read import Comparison
+from cdkit.compare.score import asked, made
+from cdkit.engine.evaluate import make_dataset
+from cdkit.engine.examinee import Examined
+from cdkit.engine.load import load
+from cdkit.engine.run import Run
+from cdkit.engine.train import train
+from cdkit.errors import NumericsError
+from cdkit.model import Model
+from cdkit.spec import PartSpec
+
+Say = Callable[[str], None]
+SCORES = "scores"
+RUNS = "runs"
+SETTLED = 5  # logged steps that are not timed: caches fill
+
+
+class Unfinished(Exception):
+    """The minutes are over; the same command goes on."""
+
+
+class Comparing:
+    """A comparison in its folder: what was trained and scored there already is not done again."""
+
+    def __init__(self, comparison: Comparison, folder: Path, *, device: str | None, minutes: float | None, say: Say) -> None:
+        self.comparison, self.folder, self.device, self.say = comparison, folder, device, say
+        self.until = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
+        check_alive(comparison.arms)
+        self.prices = {name: price_of(spec) for name, spec in comparison.arms.items()}
+        self.cells = cells(comparison.arms, comparison.keys.seeds, self._steps())
+
+    def _steps(self) -> dict[str, int]:
+        """How many steps each arm gets. `seconds` are those of the reference: they are measured first, by training a little."""
+        from cdkit.compare.budget import matched
+
+        return matched(self.comparison, self.prices, self.folder, self.device)
+
+    def go(self) -> dict[str, Any]:
+        """Everything that is left to do, and what came of it. Unfinished when the minutes are over."""
+        births = {seed: self._births(seed) for seed in self.comparison.keys.seeds}
+        for number, cell in enumerate(self.cells, 1):
+            self.train(cell, f"{number} of {len(self.cells)}")
+        validation = {cell.folder: self.validated(cell) for cell in self.cells}
+        scales = {arm: best(self.comparison, validation, self.of(arm)) for arm in self.comparison.arms}
+        tests = {cell.folder: self.tested(cell, scales[cell.arm]) for cell in self.cells}
+        return {
+            "births": births,
+            "validation": validation,
+            "scales": scales,
+            "tests": tests,
+            "times": {cell.folder: self.times(cell) for cell in self.cells},
+            "pictures": {arm: self.drawn(arm, scales[arm]) for arm in self.comparison.arms},
+        }
+
+    def of(self, arm: str) -> list[Cell]:
+        return [cell for cell in self.cells if cell.arm == arm]
+
+    def _births(self, seed: int) -> str:
+        """The one digest of all arms' backbones at birth. NumericsError where they differ, for then lots were drawn unevenly."""
+        kept = self.folder / SCORES / f"birth-{seed}.json"
+        keys = {cell.arm: cell.key for cell in self.cells if cell.seed == seed}
+        if kept.is_file() and (known := json.loads(kept.read_text()))["keys"] == keys:
+            return known["digest"]
+        found = {cell.arm: birth(cell.spec) for cell in self.cells if cell.seed == seed}
+        if len(set(found.values())) > 1 and "backbone" not in self.comparison.keys.vary:
+            raise NumericsError(f"seed {seed}: the arms' backbones are not bit-equal at birth: {found}")
+        write(kept, {"keys": keys, "digest": next(iter(found.values()))})
+        return next(iter(found.values()))
+
+    def train(self, cell: Cell, count: str) -> None:
+        """A cell's run, from where it stopped; nothing where it is finished."""
+        run = Run(self.run_of(cell))
+        checkpoint = run.latest() if run.checkpoints.is_dir() else None
+        if checkpoint is not None and checkpoint.step >= cell.spec.train.steps:
+            return
+        self.say(f"{count}: {cell.arm}, seed {cell.seed}, {cell.spec.train.steps} steps")
+        left = (self.until - time.monotonic()) / 60
+        if left <= 0:
+            raise Unfinished
+        train(cell.spec, run.path, device=self.device, minutes=None if left == float("inf") else left, say=quiet)
+        checkpoint = run.latest()
+        if checkpoint is None or checkpoint.step < cell.spec.train.steps:
+            raise Unfinished
+
+    def run_of(self, cell: Cell) -> Path:
+        return self.folder / RUNS / cell.folder
+
+    def validated(self, cell: Cell) -> dict[str, Any]:
+        """The score on the validation split, by guidance scale; one that cannot be guided has one."""
+        scales = self.comparison.keys.guidance if cell.spec.guidance is not None else (None,)
+        answers = self._kept(cell, self.comparison.score, "validation", scales)
+        return {str(scale): answer for scale, answer in zip(scales, answers, strict=True)}
+
+    def tested(self, cell: Cell, scale: float | None) -> dict[str, Any]:
+        """Every score on the test split, at the scale that was chosen: the deciding one first."""
+        parts = (self.comparison.score, *self.comparison.also)
+        return {part.use: self._kept(cell, part, "test", (scale,))[0] for part in parts}
+
+    def _kept(self, cell: Cell, part: PartSpec, split: str, scales: tuple[float | None, ...]) -> list[dict[str, Any]]:
+        """Answers from the folder, or asked for now and kept there."""
+        metric = made(part, split=split)
+        files = [self.folder / SCORES / f"{cell.folder}-{part.name}-{split}-{scale}.json" for scale in scales]
+        missing = [file for file in files if not answered(file, repr(metric))]
+        if missing and time.monotonic() > self.until:
+            raise Unfinished
+        if missing:
+            self.say(f"{cell.arm}, seed {cell.seed}: {part.use} on the {split} split")
+            examined = self._examined(cell)
+            for file, scale in zip(files, scales, strict=True):
+                if file in missing:
+                    write(file, {"metric": repr(metric), **asked(metric, examined, scale)})
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+    def _examined(self, cell: Cell) -> Examined:
+        model = load(self.run_of(cell), device=self.device)
+        return Examined(model, make_dataset(model.spec), cache_folder(), tell=quiet)
+
+    def times(self, cell: Cell) -> dict[str, float]:
+        """Seconds: of a step of training, the median of those that were logged; and of all of them."""
+        lines = (self.run_of(cell) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        seconds = [json.loads(line)["seconds"] for line in lines]
+        step = median(seconds[SETTLED:] or seconds)
+        return {"step": step, "training": step * cell.spec.train.steps}
+
+    def drawn(self, arm: str, scale: float | None) -> list[str]:
+        """Pictures of the prompts that the report shows, from the noise that every arm gets, by the first seed's model."""
+        cell = self.of(arm)[0]
+        model = load(self.run_of(cell), device=self.device)
+        said = prompts(self.comparison, model) if model.columns else ()
+        paths: list[str] = []
+        for number in range(self.comparison.keys.shown):
+            path = self.folder / "pictures" / f"{cell.folder}-{number}.png"
+            if not path.is_file():
+                shown = prompts(self.comparison, model)
+                seeds = list(range(number * len(shown), (number + 1) * len(shown)))
+                model.sample(list(said), seeds=seeds, n=len(shown), guidance=scale).save(path)
+            paths.append(str(path.relative_to(self.folder)))
+        return paths
+
+
+def prompts(comparison: Comparison, model: Model) -> tuple[str, ...]:
+    """What the report shows: the comparison's own prompts, or a word of each class."""
+    if comparison.keys.prompts:
+        return comparison.keys.prompts
+    return tuple(words[0] for words in make_dataset(model.spec).prompts("en").values())
+
+
+def best(comparison: Comparison, validation: Mapping[str, Mapping[str, Any]], arm: list[Cell]) -> float | None:
+    """The guidance scale that is best on the validation split, over all seeds; of equals the smallest."""
+    sign = -1 if comparison.score.factory().lower else 1
+    totals = {scale: sum(sign * validation[cell.folder][scale]["value"] for cell in arm) for scale in validation[arm[0].folder]}
+    scale = max(totals, key=lambda name: totals[name])
+    return None if scale == "None" else float(scale)
+
+
+def answered(file: Path, metric: str) -> bool:
+    """Is there an answer of this very metric?"""
+    return file.is_file() and json.loads(file.read_text(encoding="utf-8"))["metric"] == metric
+
+
+def write(path: Path, value: Mapping[str, Any]) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(path)
+
+
+def quiet(line: str) -> None:
+    del line
+
+
+def machine(device: str | None) -> str:
+    """What ran it, for whoever reads its seconds."""
+    from cdkit.engine.device import pick_device
+
+    chosen = pick_device(device)
+    return torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def deviation(values: Mapping[str, float], reference: str) -> dict[str, float]:
+    """How far each arm's share of an axis is from the reference's, relatively."""
+    return {arm: value / values[reference] - 1 if values[reference] else 0.0 for arm, value in values.items()}
