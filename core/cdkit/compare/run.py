@@ -1,4 +1,4 @@
-"""run: train every cell, choose each arm's guidance on the validation split, judge it on the test split. Interrupted, it goes on."""
+"""run: train every cell, choose each arm's guidance on the validation split, judge it on the test split; interrupted, go on."""
 
 from __future__ import annotations
 
