@@ -13,6 +13,7 @@ from cdkit.version import VERSION
 VERBS = {
     "build": "Assemble a spec and prove that every condition reaches the output.",
     "train": "Train a spec, or go on with a run.",
+    "graft": "Mount a way of telling on a trained model.",
     "sample": "Draw what is said.",
     "evaluate": "Score a run: is what was said what was drawn?",
     "compare": "Which way of telling works best? Arms under one budget, and a verdict.",
