@@ -1,4 +1,4 @@
-"""`weights`: the condition writes a small matrix, and every feature vector passes it (cf. CAN, Cai et al. 2024, arXiv 2404.01143).
+"""`weights`: the condition writes a small matrix, and every feature vector passes it (cf. CAN, Cai 2024, arXiv 2404.01143).
 
 CAN generates the weights of chosen layers from the condition, W + W(c). Ours leaves the network's layers as they are and adds a
 map of low rank beside them, so that its identity at birth is exact and its price is the rank's.
@@ -20,9 +20,10 @@ from cdkit_injectors.streams import only, pooled_of
 
 
 class WeightsTap(Tap):
-    """h -> h + U Vᵀ norm(h) / √C at every place, U and V (C, rank) of each sample its own. At birth h itself: `to_u` starts at zero.
+    """h -> h + U Vᵀ norm(h) / √C at every place, U and V (C, rank) of each sample its own. At birth h itself: `to_u` is zero.
 
-    norm: over channels, without weights of its own. 1 / √C keeps Vᵀ norm(h) as large at every width. Signal: U and V (B, C, rank).
+    norm: over channels, without weights of its own. 1 / √C keeps Vᵀ norm(h) as large at every width.
+    Signal: U and V (B, C, rank).
     """
 
     def __init__(self, channels: int, width: int, *, rank: int, layout: Layout) -> None:

@@ -45,8 +45,8 @@ def error_against_diffusers() -> float:
     ).double()
     block.time_emb_proj.load_state_dict(tap.project.state_dict())
     seen: dict[str, Tensor] = {}
-    block.norm2.register_forward_hook(lambda layer, given, out: seen.update(normed=out))
-    block.conv2.register_forward_pre_hook(lambda layer, given: seen.update(activated=given[0]))
+    block.norm2.register_forward_hook(lambda *call: seen.update(normed=call[2]))
+    block.conv2.register_forward_pre_hook(lambda *call: seen.update(activated=call[1][0]))
     with torch.no_grad():
         block(H, EMB + tap.told(SAID.pooled))
         found = tap(seen["normed"], tap.prepare(SAID), EMB)
