@@ -96,7 +96,7 @@ class ModulationTap(SingleTap):
 
 
 class GateTap(SingleTap):
-    """h -> h (1 + gate). At birth h itself, where PixArt's gates start small."""
+    """h -> h (1 + gate). At birth h itself; PixArt has no 1, so its gates start at what its tables hold."""
 
     rows = slice(2, 3)
 
