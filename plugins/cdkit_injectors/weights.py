@@ -1,8 +1,8 @@
 """`weights`: the condition writes a small matrix, and every feature vector passes it (cf. CAN, Cai 2024, arXiv 2404.01143).
 
-CAN generates weights from condition and time, and fuses them with those of chosen layers. Ours leaves the network's layers as they
-are and adds a map of low rank beside them, of the condition alone: its identity at birth is exact, its price is the rank's, and it
-is written once a batch.
+CAN generates weights from condition and time, and fuses them with those of chosen layers. Ours leaves the network's layers as
+they are and adds a map of low rank beside them, of the condition alone: its identity at birth is exact, its price is the
+rank's, and it is written once a batch.
 """
 
 from __future__ import annotations
