@@ -9,15 +9,19 @@ import pytest
 from cdkit.parts import Widths
 from cdkit.testing import INJECTOR_CHECKS, InjectorCase, check_injector
 from cdkit.testing.case import EVERY_FORM
+from cdkit_injectors.adagn import AdaGN
+from cdkit_injectors.adaln_single import AdaLNSingle
 from cdkit_injectors.adaln_zero import AdaLNZero
 from cdkit_injectors.add import Add
 from cdkit_injectors.concat import Concat
 from cdkit_injectors.cross_attention import CrossAttention
 from cdkit_injectors.decoupled import Decoupled
 from cdkit_injectors.film import Film
+from cdkit_injectors.film_gain import FilmGain
 from cdkit_injectors.hint import Hint
 from cdkit_injectors.in_context import InContext
 from cdkit_injectors.text_query import TextQuery
+from cdkit_injectors.weights import Weights
 
 ATTENDS = "Stable Diffusion was trained to attend to padding"
 KIT: list[tuple[Any, dict[str, str]]] = [
@@ -27,6 +31,12 @@ KIT: list[tuple[Any, dict[str, str]]] = [
     (Film, {}),
     (AdaLNZero, {}),
     (partial(AdaLNZero, published=True), {"identity": "the paper's gates start at zero"}),
+    (AdaGN, {}),
+    (FilmGain, {}),
+    (AdaLNSingle, {}),
+    (partial(AdaLNSingle, width=5), {}),
+    (Weights, {}),
+    (partial(Weights, rank=1, at="branch"), {}),
     (Add, {}),
     (partial(Add, hidden=12), {}),
     (Concat, {}),

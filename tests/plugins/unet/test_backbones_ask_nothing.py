@@ -14,6 +14,8 @@ METHODS = (
     "cross_attention",
     "film",
     "adaln_zero",
+    "adaln_single",
+    "adagn",
     "in_context",
     "text_query",
     "decoupled",
