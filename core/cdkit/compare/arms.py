@@ -20,19 +20,22 @@ class Cell:
     arm: str
     seed: int
     spec: Spec
+    init: str = "zero"
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(self.spec.to_yaml().encode()).hexdigest()[:12]
+        """Its own spec's, and of how it is born."""
+        return hashlib.sha256(f"{self.init}\n{self.spec.to_yaml()}".encode()).hexdigest()[:12]
 
     @property
     def folder(self) -> str:
         return f"{self.arm}-{self.seed}-{self.key}"
 
 
-def cells(arms: Mapping[str, Spec], seeds: Sequence[int], steps: Mapping[str, int]) -> list[Cell]:
+def cells(arms: Mapping[str, Spec], seeds: Sequence[int], steps: Mapping[str, int], init: str = "zero") -> list[Cell]:
     """Seed by seed, so that an interrupted comparison has all arms of the first ones."""
-    return [Cell(arm, seed, seeded(replace(spec, name=arm), seed, steps[arm])) for seed in seeds for arm, spec in arms.items()]
+    made = {(arm, seed): seeded(replace(spec, name=arm), seed, steps[arm]) for seed in seeds for arm, spec in arms.items()}
+    return [Cell(arm, seed, spec, init) for (arm, seed), spec in made.items()]
 
 
 def seeded(spec: Spec, seed: int, steps: int) -> Spec:

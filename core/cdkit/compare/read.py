@@ -26,6 +26,7 @@ from cdkit.spec.validate import unknown_key, validated
 BASE = re.compile(r"(\.\./)*[^\W_][\w./-]*\.ya?ml")
 Scale: TypeAlias = Annotated[float, Ge(0)]
 Axis: TypeAlias = Literal["steps", "macs", "seconds"]
+Init: TypeAlias = Literal["zero", "unit_response"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,9 @@ class ComparisonKeys:
     """base: a spec, by its path from here. reference: the arm that the others are held against; the first where it is empty.
 
     vary: the sections in which arms may differ; in all others they are to be alike. match: what every arm gets the same of, as
-    much as the reference's `train.steps` take; the numbers of steps follow. guidance: scales, of which each arm takes the one
-    that is best on the validation split. prompts: what the report shows; the data set's own where there are none.
+    much as the reference's `train.steps` take; the numbers of steps follow. init: how loudly a method speaks at birth: as it was
+    made (`zero`), or all alike (`unit_response`). guidance: scales, of which each arm takes the one that is best on the
+    validation split. prompts: what the report shows; the data set's own where there are none.
     """
 
     compare: Literal[1]
@@ -44,6 +46,7 @@ class ComparisonKeys:
     seeds: Annotated[tuple[NonNegative, ...], MinLen(1)] = (0, 1, 2)
     vary: tuple[str, ...] = ("conditions", "injectors", "guidance")
     match: Axis = "steps"
+    init: Init = "zero"
     guidance: Annotated[tuple[Scale, ...], MinLen(1)] = (1.0, 1.5, 2.0)
     prompts: tuple[str, ...] = ()
     shown: Positive = 1

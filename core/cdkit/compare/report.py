@@ -62,8 +62,9 @@ def confidence(result: Mapping[str, Any]) -> str:
 
 def fairness(result: Mapping[str, Any]) -> str:
     births = ", ".join(f"seed {seed}: {digest[:12]}" for seed, digest in result["births"].items())
+    loud = "as it was made" if result["init"] == "zero" else "scaled until all spoke alike"
     return (
-        "The arms' backbones were bit-equal at birth (sha256 "
+        f"At birth every method was {loud}. The arms' backbones were bit-equal at birth (sha256 "
         + births
         + "). Data order, times, noise and silences are keyed by seed, "
         "picture and step. The guidance scale of each arm was chosen on the validation split; scores are of the test split."

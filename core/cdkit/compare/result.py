@@ -27,6 +27,7 @@ def result_of(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "reference": comparison.reference,
         "seeds": list(comparison.keys.seeds),
         "match": comparison.keys.match,
+        "init": comparison.keys.init,
         "score": comparison.score.use,
         "figure": comparison.score.factory().figure,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -56,6 +57,7 @@ def arm_of(comparing: Comparing, found: Mapping[str, Any], arm: str) -> dict[str
         },
         "pictures": found["pictures"][arm],
         "runs": [cell.folder for cell in cells],
+        "responses": [comparing.responses(cell) for cell in cells],
     }
 
 

@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 
+from cdkit.build import assemble
 from cdkit.cache import cache_folder
 from cdkit.compare.arms import Cell, birth, cells, check_alive
 from cdkit.compare.price import price_of
 from cdkit.compare.read import Comparison
+from cdkit.compare.response import calibrate
 from cdkit.compare.score import asked, made
+from cdkit.engine.birth import keep_birth
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.examinee import Examined
 from cdkit.engine.load import load
@@ -28,6 +31,7 @@ from cdkit.spec import PartSpec
 Say = Callable[[str], None]
 SCORES = "scores"
 RUNS = "runs"
+RESPONSE = "response.json"
 SETTLED = 5  # logged steps that are not timed: caches fill
 
 
@@ -43,7 +47,7 @@ class Comparing:
         self.until = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
         check_alive(comparison.arms)
         self.prices = {name: price_of(spec) for name, spec in comparison.arms.items()}
-        self.cells = cells(comparison.arms, comparison.keys.seeds, self._steps())
+        self.cells = cells(comparison.arms, comparison.keys.seeds, self._steps(), comparison.keys.init)
 
     def _steps(self) -> dict[str, int]:
         """How many steps each arm gets. `seconds` are those of the reference: they are measured first, by training a little."""
@@ -89,6 +93,8 @@ class Comparing:
         checkpoint = run.latest() if run.checkpoints.is_dir() else None
         if checkpoint is not None and checkpoint.step >= cell.spec.train.steps:
             return
+        if checkpoint is None and self.comparison.keys.init == "unit_response":
+            born(cell, run)
         self.say(f"{count}: {cell.arm}, seed {cell.seed}, {cell.spec.train.steps} steps")
         left = (self.until - time.monotonic()) / 60
         if left <= 0:
@@ -138,6 +144,11 @@ class Comparing:
         step = median(seconds[SETTLED:] or seconds)
         return {"step": step, "training": step * cell.spec.train.steps}
 
+    def responses(self, cell: Cell) -> dict[str, float]:
+        """How loudly each of its methods spoke at birth, where all were made to speak alike; empty where none was."""
+        kept = self.run_of(cell) / RESPONSE
+        return json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+
     def drawn(self, arm: str, scale: float | None) -> list[str]:
         """Pictures of the prompts that the report shows, from the noise that every arm gets, by the first seed's model."""
         cell = self.of(arm)[0]
@@ -152,6 +163,15 @@ class Comparing:
                 model.sample(list(said), seeds=seeds, n=len(shown), guidance=scale).save(path)
             paths.append(str(path.relative_to(self.folder)))
         return paths
+
+
+def born(cell: Cell, run: Run) -> None:
+    """Step 0 of a cell's run, its methods speaking as loudly as everybody's."""
+    model = assemble(cell.spec)
+    found = calibrate(model, cell.seed)
+    Run.create(run.path, cell.spec)
+    keep_birth(model, run)
+    write(run.path / RESPONSE, found)
 
 
 def prompts(comparison: Comparison, model: Model) -> tuple[str, ...]:

@@ -29,15 +29,20 @@ def give_birth(spec: Spec, out: Path, *, init_from: Sequence[str] = (), say: Say
     init_from: runs whose weights are taken where name and shape agree, and files of a part of a model (an IP-Adapter), one
     over the other. CheckpointError for a file that does not belong to this model.
     """
+    model = assemble(spec)
     run = Run.create(out, spec)
     with run.lock():
-        model = assemble(spec)
         for source in init_from:
             say(take_part(model, Path(source)) if Path(source).is_file() else take_run(model, source))
         take_autoencoder(model, there=any(holds_autoencoder(source) for source in init_from))
-        state = {"ledger": model.ledger.to_json(), "ema_updates": 0}
-        write_checkpoint(run.checkpoints, 0, weights_of(model), state, facts(spec))
+        keep_birth(model, run)
     return run.path
+
+
+def keep_birth(model: Model, run: Run) -> None:
+    """The model as it is, as step 0 of a run, which training goes on from."""
+    state = {"ledger": model.ledger.to_json(), "ema_updates": 0}
+    write_checkpoint(run.checkpoints, 0, weights_of(model), state, facts(model.spec))
 
 
 def take_run(model: Model, source: str) -> str:

@@ -128,6 +128,17 @@ def test_backbones_are_bit_equal_at_birth(written: Write) -> None:
     assert births["asked", 0] != births["asked", 1]
 
 
+def test_every_method_speaks_as_loudly_at_birth_if_asked(written: Write, tmp_path: Path) -> None:
+    path = written(("name: small", "name: small\ninit: unit_response"))
+    result, said = compared(path, tmp_path / "out")
+    assert said[0].startswith("1 of 6")
+    for arm, method in (("asked", "cross_attention"), ("told", "film")):
+        assert all(abs(response[method] / 0.1 - 1) <= 0.05 for response in result["arms"][arm]["responses"])
+    assert result["arms"]["none"]["responses"] == [{}, {}]
+    _, again = compared(written(), tmp_path / "out")
+    assert len([line for line in again if "of 6" in line]) == 6, "another birth is another training"
+
+
 def test_exchanging_the_reference_mirrors_the_verdict(written: Write, tmp_path: Path) -> None:
     there, _ = compared(written(), tmp_path / "out")
     back, _ = compared(written(("name: small", "name: small\nreference: told")), tmp_path / "out")
