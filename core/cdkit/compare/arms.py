@@ -12,6 +12,8 @@ from cdkit.build.liveness.trace import slots
 from cdkit.errors import SpecError
 from cdkit.spec import Spec
 
+TRACKED = (0.05, 0.1, 0.2)  # relative lengths of averages; those between follow to 0.1 %
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -32,15 +34,21 @@ class Cell:
         return f"{self.arm}-{self.seed}-{self.key}"
 
 
-def cells(arms: Mapping[str, Spec], seeds: Sequence[int], steps: Mapping[str, int], init: str = "zero") -> list[Cell]:
-    """Seed by seed, so that an interrupted comparison has all arms of the first ones."""
-    made = {(arm, seed): seeded(replace(spec, name=arm), seed, steps[arm]) for seed in seeds for arm, spec in arms.items()}
+def cells(
+    arms: Mapping[str, Spec], seeds: Sequence[int], steps: Mapping[str, int], init: str = "zero", *, averages: bool = False
+) -> list[Cell]:
+    """Seed by seed, so that an interrupted comparison has all arms of the first ones. averages: of lengths to be chosen later."""
+    made = {
+        (arm, seed): seeded(replace(spec, name=arm), seed, steps[arm], TRACKED if averages else spec.train.ema_lengths)
+        for seed in seeds
+        for arm, spec in arms.items()
+    }
     return [Cell(arm, seed, spec, init) for (arm, seed), spec in made.items()]
 
 
-def seeded(spec: Spec, seed: int, steps: int) -> Spec:
-    """With a seed of weights, data order, noise and silence, for so many steps."""
-    return replace(spec, seed=seed, train=replace(spec.train, seed=seed, steps=steps))
+def seeded(spec: Spec, seed: int, steps: int, lengths: tuple[float, ...] = ()) -> Spec:
+    """With a seed of weights, data order, noise and silence, for so many steps, averages of these lengths tracked."""
+    return replace(spec, seed=seed, train=replace(spec.train, seed=seed, steps=steps, ema_lengths=lengths))
 
 
 def check_alive(arms: Mapping[str, Spec]) -> None:

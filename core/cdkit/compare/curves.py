@@ -10,14 +10,27 @@ WIDTH, HEIGHT, MARGIN = 640, 280, 48
 
 
 def curves(validation: Mapping[str, Mapping[str, Sequence[float]]], figure: str) -> str:
-    """By arm, by scale, a value a seed. An arm that cannot be guided is a dot at no guidance, which is a scale of 1."""
-    points = {arm: sorted((at(scale), values) for scale, values in scales.items()) for arm, scales in validation.items()}
+    """By arm, by choice ("1.5", or "1.5-0.1" with a length of the average), a value a seed: of each scale the best length.
+
+    An arm that cannot be guided is a dot at no guidance, which is a scale of 1.
+    """
+    points = {arm: along(choices) for arm, choices in validation.items()}
     scales = [scale for line in points.values() for scale, _ in line]
     values = [value for line in points.values() for _, seeds in line for value in seeds]
     frame = Frame((min(scales), max(scales)), (min(values), max(values)))
     drawn = "".join(line(arm, number, len(points), found, frame) for number, (arm, found) in enumerate(points.items()))
     told = f"{escape(figure)} over guidance scales, {frame.low:.3g} to {frame.high:.3g}"
     return f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{told}'>{frame.axes(figure)}{drawn}</svg>"
+
+
+def along(choices: Mapping[str, Sequence[float]]) -> list[tuple[float, Sequence[float]]]:
+    """Scale by scale, the values of the length whose mean is the largest."""
+    found: dict[float, Sequence[float]] = {}
+    for choice, values in choices.items():
+        scale = at(choice.partition("-")[0])
+        if scale not in found or fmean(values) > fmean(found[scale]):
+            found[scale] = values
+    return sorted(found.items())
 
 
 def at(scale: str) -> float:

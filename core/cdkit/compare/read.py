@@ -20,7 +20,7 @@ from cdkit.spec.model import Place
 from cdkit.spec.nodes import Node, Table, is_null, named, text_of
 from cdkit.spec.problem import Problem, SpecErrors, refusal
 from cdkit.spec.read import FILE_STEM, IDENTIFIER, read_tree
-from cdkit.spec.sections import NonNegative, Positive
+from cdkit.spec.sections import Length, NonNegative, Positive
 from cdkit.spec.validate import unknown_key, validated
 
 BASE = re.compile(r"(\.\./)*[^\W_][\w./-]*\.ya?ml")
@@ -35,8 +35,9 @@ class ComparisonKeys:
 
     vary: the sections in which arms may differ; in all others they are to be alike. match: what every arm gets the same of, as
     much as the reference's `train.steps` take; the numbers of steps follow. init: how loudly a method speaks at birth: as it was
-    made (`zero`), or all alike (`unit_response`). guidance: scales, of which each arm takes the one that is best on the
-    validation split. prompts: what the report shows; the data set's own where there are none.
+    made (`zero`), or all alike (`unit_response`). guidance: scales, and ema: relative lengths of the average of weights, of
+    which each arm takes the pair that is best on the validation split. prompts: what the report shows; the data set's own where
+    there are none. shown: rows of pictures of them.
     """
 
     compare: Literal[1]
@@ -48,6 +49,7 @@ class ComparisonKeys:
     match: Axis = "steps"
     init: Init = "zero"
     guidance: Annotated[tuple[Scale, ...], MinLen(1)] = (1.0, 1.5, 2.0)
+    ema: tuple[Length, ...] = ()
     prompts: tuple[str, ...] = ()
     shown: Positive = 1
 

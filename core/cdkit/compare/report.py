@@ -67,12 +67,12 @@ def fairness(result: Mapping[str, Any]) -> str:
         f"At birth every method was {loud}. The arms' backbones were bit-equal at birth (sha256 "
         + births
         + "). Data order, times, noise and silences are keyed by seed, "
-        "picture and step. The guidance scale of each arm was chosen on the validation split; scores are of the test split."
+        "picture and step. Guidance and average of each arm were chosen on the validation split; scores are of the test split."
     )
 
 
 def heads(result: Mapping[str, Any]) -> list[str]:
-    return [f"{use} (seed by seed)" for use in result["verdicts"]] + ["beside the reference", "guidance"]
+    return [f"{use} (seed by seed)" for use in result["verdicts"]] + ["beside the reference", "guidance", "average"]
 
 
 def score_row(result: Mapping[str, Any], name: str) -> list[str]:
@@ -80,7 +80,8 @@ def score_row(result: Mapping[str, Any], name: str) -> list[str]:
     scores = [f"{fmean(values):.4g} ({', '.join(f'{value:.4g}' for value in values)})" for values in arm["scores"].values()]
     found = result["verdicts"][result["score"]].get(name)
     scale = "none" if arm["guidance"] is None else f"{arm['guidance']:g}"
-    return [name, *scores, interval(found) if found else "the reference", scale]
+    average = "the spec's" if arm["ema"] is None else f"{arm['ema']:g}"
+    return [name, *scores, interval(found) if found else "the reference", scale, average]
 
 
 PRICE = ["arm", "parameters", "of the method", "MACs a step", "MACs once a prompt", "ms a training step"]

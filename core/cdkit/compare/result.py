@@ -48,12 +48,12 @@ def arm_of(comparing: Comparing, found: Mapping[str, Any], arm: str) -> dict[str
     return {
         "price": comparing.prices[arm].to_json(),
         "steps": cells[0].spec.train.steps,
-        "guidance": found["scales"][arm],
+        **found["chosen"][arm]._asdict(),
         "seconds": {key: fmean(found["times"][cell.folder][key] for cell in cells) for key in ("step", "training")},
         "scores": {use: [test[use]["value"] for test in tests] for use in tests[0]},
         "validation": {
-            scale: [found["validation"][cell.folder][scale]["value"] for cell in cells]
-            for scale in found["validation"][cells[0].folder]
+            str(choice): [found["validation"][cell.folder][choice]["value"] for cell in cells]
+            for choice in found["validation"][cells[0].folder]
         },
         "pictures": found["pictures"][arm],
         "runs": [cell.folder for cell in cells],
@@ -99,9 +99,16 @@ def as_csv(result: Mapping[str, Any]) -> str:
     out = io.StringIO()
     scores = list(next(iter(result["arms"].values()))["scores"])
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["arm", "seed", *scores, "guidance", "steps", "parameters", "macs_forward", "seconds_a_step"])
+    writer.writerow(["arm", "seed", *scores, "guidance", "ema", "steps", "parameters", "macs_forward", "seconds_a_step"])
     for name, arm in result["arms"].items():
         for place, seed in enumerate(result["seeds"]):
-            price = [arm["guidance"], arm["steps"], arm["price"]["parameters"], arm["price"]["forward"], arm["seconds"]["step"]]
+            price = [
+                arm["guidance"],
+                arm["ema"],
+                arm["steps"],
+                arm["price"]["parameters"],
+                arm["price"]["forward"],
+                arm["seconds"]["step"],
+            ]
             writer.writerow([name, seed, *(arm["scores"][score][place] for score in scores), *price])
     return out.getvalue()

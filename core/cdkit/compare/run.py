@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,8 +22,10 @@ from cdkit.engine.birth import keep_birth
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.examinee import Examined
 from cdkit.engine.load import load
+from cdkit.engine.power_ema import averaged_at
 from cdkit.engine.run import Run
 from cdkit.engine.train import train
+from cdkit.engine.weights import load_average
 from cdkit.errors import NumericsError
 from cdkit.model import Model
 from cdkit.spec import PartSpec
@@ -33,6 +35,20 @@ SCORES = "scores"
 RUNS = "runs"
 RESPONSE = "response.json"
 SETTLED = 5  # logged steps that are not timed: caches fill
+
+
+class Choice(NamedTuple):
+    """What is chosen for an arm after its training: how strongly it is guided, and over how long its weights are averaged."""
+
+    guidance: float | None
+    ema: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.guidance}" if self.ema is None else f"{self.guidance}-{self.ema}"
+
+    def words(self) -> str:
+        guided = "no guidance" if self.guidance is None else f"guidance {self.guidance:g}"
+        return guided if self.ema is None else f"{guided}, averaged over {self.ema:g}"
 
 
 class Unfinished(Exception):
@@ -47,7 +63,9 @@ class Comparing:
         self.until = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
         check_alive(comparison.arms)
         self.prices = {name: price_of(spec) for name, spec in comparison.arms.items()}
-        self.cells = cells(comparison.arms, comparison.keys.seeds, self._steps(), comparison.keys.init)
+        self.cells = cells(
+            comparison.arms, comparison.keys.seeds, self._steps(), comparison.keys.init, averages=bool(comparison.keys.ema)
+        )
 
     def _steps(self) -> dict[str, int]:
         """How many steps each arm gets. `seconds` are those of the reference: they are measured first, by training a little."""
@@ -61,15 +79,15 @@ class Comparing:
         for number, cell in enumerate(self.cells, 1):
             self.train(cell, f"{number} of {len(self.cells)}")
         validation = {cell.folder: self.validated(cell) for cell in self.cells}
-        scales = {arm: best(self.comparison, validation, self.of(arm)) for arm in self.comparison.arms}
-        tests = {cell.folder: self.tested(cell, scales[cell.arm]) for cell in self.cells}
+        chosen = {arm: best(self.comparison, validation, self.of(arm)) for arm in self.comparison.arms}
+        tests = {cell.folder: self.tested(cell, chosen[cell.arm]) for cell in self.cells}
         return {
             "births": births,
             "validation": validation,
-            "scales": scales,
+            "chosen": chosen,
             "tests": tests,
             "times": {cell.folder: self.times(cell) for cell in self.cells},
-            "pictures": {arm: self.drawn(arm, scales[arm]) for arm in self.comparison.arms},
+            "pictures": {arm: self.drawn(arm, chosen[arm]) for arm in self.comparison.arms},
         }
 
     def of(self, arm: str) -> list[Cell]:
@@ -107,35 +125,40 @@ class Comparing:
     def run_of(self, cell: Cell) -> Path:
         return self.folder / RUNS / cell.folder
 
-    def validated(self, cell: Cell) -> dict[str, Any]:
-        """The score on the validation split, by guidance scale; one that cannot be guided has one."""
+    def choices(self, cell: Cell) -> list[Choice]:
+        """Every pair of a guidance scale and a length of the average that there is to choose from; None: the spec's own."""
         scales = self.comparison.keys.guidance if cell.spec.guidance is not None else (None,)
-        answers = self._kept(cell, self.comparison.score, "validation", scales)
-        return {str(scale): answer for scale, answer in zip(scales, answers, strict=True)}
+        return [Choice(scale, length) for length in self.comparison.keys.ema or (None,) for scale in scales]
 
-    def tested(self, cell: Cell, scale: float | None) -> dict[str, Any]:
-        """Every score on the test split, at the scale that was chosen: the deciding one first."""
-        parts = (self.comparison.score, *self.comparison.also)
-        return {part.use: self._kept(cell, part, "test", (scale,))[0] for part in parts}
+    def validated(self, cell: Cell) -> dict[Choice, dict[str, Any]]:
+        """The score on the validation split of everything that can be chosen."""
+        return {choice: self._kept(cell, self.comparison.score, "validation", choice) for choice in self.choices(cell)}
 
-    def _kept(self, cell: Cell, part: PartSpec, split: str, scales: tuple[float | None, ...]) -> list[dict[str, Any]]:
-        """Answers from the folder, or asked for now and kept there."""
+    def tested(self, cell: Cell, choice: Choice) -> dict[str, Any]:
+        """Every score on the test split, of what was chosen: the deciding one first."""
+        return {part.use: self._kept(cell, part, "test", choice) for part in (self.comparison.score, *self.comparison.also)}
+
+    def _kept(self, cell: Cell, part: PartSpec, split: str, choice: Choice) -> dict[str, Any]:
+        """An answer from the folder, or asked for now and kept there."""
         metric = made(part, split=split)
-        files = [self.folder / SCORES / f"{cell.folder}-{part.name}-{split}-{scale}.json" for scale in scales]
-        missing = [file for file in files if not answered(file, repr(metric))]
-        if missing and time.monotonic() > self.until:
-            raise Unfinished
-        if missing:
-            self.say(f"{cell.arm}, seed {cell.seed}: {part.use} on the {split} split")
-            examined = self._examined(cell)
-            for file, scale in zip(files, scales, strict=True):
-                if file in missing:
-                    write(file, {"metric": repr(metric), **asked(metric, examined, scale)})
-        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        file = self.folder / SCORES / f"{cell.folder}-{part.name}-{split}-{choice}.json"
+        if not answered(file, repr(metric)):
+            if time.monotonic() > self.until:
+                raise Unfinished
+            self.say(f"{cell.arm}, seed {cell.seed}: {part.use} on the {split} split, {choice.words()}")
+            write(file, {"metric": repr(metric), **asked(metric, self._examined(cell, choice), choice.guidance)})
+        return json.loads(file.read_text(encoding="utf-8"))
 
-    def _examined(self, cell: Cell) -> Examined:
-        model = load(self.run_of(cell), device=self.device)
+    def _examined(self, cell: Cell, choice: Choice) -> Examined:
+        model = self._loaded(cell, choice)
         return Examined(model, make_dataset(model.spec), cache_folder(), tell=quiet)
+
+    def _loaded(self, cell: Cell, choice: Choice) -> Model:
+        """The run's model, its weights averaged as was chosen."""
+        model = load(self.run_of(cell), device=self.device)
+        if choice.ema is not None:
+            load_average(model, averaged_at(self.run_of(cell), choice.ema), str(self.run_of(cell)))
+        return model
 
     def times(self, cell: Cell) -> dict[str, float]:
         """Seconds: of a step of training, the median of those that were logged; and of all of them."""
@@ -149,18 +172,18 @@ class Comparing:
         kept = self.run_of(cell) / RESPONSE
         return json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
 
-    def drawn(self, arm: str, scale: float | None) -> list[str]:
+    def drawn(self, arm: str, choice: Choice) -> list[str]:
         """Pictures of the prompts that the report shows, from the noise that every arm gets, by the first seed's model."""
         cell = self.of(arm)[0]
-        model = load(self.run_of(cell), device=self.device)
+        model = self._loaded(cell, choice)
         said = prompts(self.comparison, model) if model.columns else ()
         paths: list[str] = []
         for number in range(self.comparison.keys.shown):
-            path = self.folder / "pictures" / f"{cell.folder}-{number}.png"
+            path = self.folder / "pictures" / f"{cell.folder}-{choice}-{number}.png"
             if not path.is_file():
                 shown = prompts(self.comparison, model)
                 seeds = list(range(number * len(shown), (number + 1) * len(shown)))
-                model.sample(list(said), seeds=seeds, n=len(shown), guidance=scale).save(path)
+                model.sample(list(said), seeds=seeds, n=len(shown), guidance=choice.guidance).save(path)
             paths.append(str(path.relative_to(self.folder)))
         return paths
 
@@ -181,12 +204,11 @@ def prompts(comparison: Comparison, model: Model) -> tuple[str, ...]:
     return tuple(words[0] for words in make_dataset(model.spec).prompts("en").values())
 
 
-def best(comparison: Comparison, validation: Mapping[str, Mapping[str, Any]], arm: list[Cell]) -> float | None:
-    """The guidance scale that is best on the validation split, over all seeds; of equals the smallest."""
+def best(comparison: Comparison, validation: Mapping[str, Mapping[Choice, Any]], arm: list[Cell]) -> Choice:
+    """What is best on the validation split, over all seeds; of equals the first."""
     sign = -1 if comparison.score.factory().lower else 1
-    totals = {scale: sum(sign * validation[cell.folder][scale]["value"] for cell in arm) for scale in validation[arm[0].folder]}
-    scale = max(totals, key=lambda name: totals[name])
-    return None if scale == "None" else float(scale)
+    choices = list(validation[arm[0].folder])
+    return max(choices, key=lambda choice: sum(sign * validation[cell.folder][choice]["value"] for cell in arm))
 
 
 def answered(file: Path, metric: str) -> bool:

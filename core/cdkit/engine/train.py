@@ -27,6 +27,7 @@ from cdkit.engine.optimizer import (
     optimizer_tensors,
     set_learning_rate,
 )
+from cdkit.engine.power_ema import PowerEma, keep_snapshot
 from cdkit.engine.progress import progress
 from cdkit.engine.run import Run, versions
 from cdkit.engine.sizes import check_pictures
@@ -44,6 +45,7 @@ from cdkit.spec import Spec
 from cdkit.version import VERSION
 
 Say = Callable[[str], None]
+POWER = "power_ema"  # the file of averages whose length is chosen later
 
 
 def train(
@@ -98,6 +100,7 @@ class Trainer:
         self.model.to(device).train()
         self.optimizer = make_optimizer(self.model, self.options)
         self.ema = None if self.options.ema is None else Ema(self.model, self.options.ema)
+        self.power = PowerEma(self.model, self.options.ema_lengths)
         self.names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
         self.step = 0
         self.loss = float("nan")
@@ -150,6 +153,8 @@ class Trainer:
         state = checkpoint.state()
         if self.ema is not None:
             self.ema.load(checkpoint.tensors("ema"), state["ema_updates"])
+        if self.options.ema_lengths:
+            self.power.load(checkpoint.tensors(POWER), state["power_updates"])
         self.step = checkpoint.step
 
     def _inherit(self, other: Run) -> None:
@@ -221,6 +226,7 @@ class Trainer:
         self.step += 1
         if self.ema is not None:
             self.ema.update()
+        self.power.update()
         if self.step % self.options.log_every == 0 or self.step == self.options.steps:
             self.loss = float(torch.stack(losses).mean())
             rate = learning_rate(self.options, self.step - 1)
@@ -244,6 +250,8 @@ class Trainer:
     # ----------------------------------------------------------------- keeping
 
     def _keep(self) -> None:
+        if self.options.ema_lengths and self.step in snapshot_steps(self.options.steps, self.options.ema_snapshots):
+            keep_snapshot(self.run.path, self.power)
         if self.step % self.options.checkpoint_every == 0:
             self.save()
         if self.options.sample_every and self.step % self.options.sample_every == 0:
@@ -259,7 +267,11 @@ class Trainer:
         tensors = weights_of(self.model) | {"optimizer": _on_cpu(optimizer_tensors(self.optimizer, self.names))}
         if self.ema is not None:
             tensors["ema"] = _on_cpu(self.ema.tensors())
+        if self.options.ema_lengths:
+            tensors[POWER] = _on_cpu(self.power.tensors())
         state = {"ledger": self.model.ledger.to_json(), "ema_updates": 0 if self.ema is None else self.ema.updates}
+        if self.options.ema_lengths:
+            state["power_updates"] = self.power.updates
         write_checkpoint(self.run.checkpoints, self.step, tensors, state, facts(self.spec))
         prune(self.run.checkpoints, self.options.keep)
 
@@ -271,6 +283,11 @@ class Trainer:
                 self.task.draw(self.model, self.batches, path)
             except UsageError as error:  # a grid that cannot be drawn is no reason to lose a training
                 self.say(f"no sample grid: {error}")
+
+
+def snapshot_steps(steps: int, snapshots: int) -> set[int]:
+    """After which steps the averages are kept: evenly, and at the end."""
+    return {round(steps * (place + 1) / snapshots) for place in range(snapshots)}
 
 
 def facts(spec: Spec) -> dict[str, Any]:

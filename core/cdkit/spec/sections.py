@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, Lt
 
 # As in cdkit.parts, which imports torch.
 Positive: TypeAlias = Annotated[int, Gt(0)]
@@ -15,6 +15,7 @@ Unit: TypeAlias = Annotated[float, Interval(ge=0, le=1)]
 Side: TypeAlias = Annotated[int, Interval(ge=1, le=65_536)]
 Momentum: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
 Task: TypeAlias = Literal["denoise", "autoencoder"]
+Length: TypeAlias = Annotated[float, Gt(0), Lt(0.288)]
 Ends: TypeAlias = Literal["clean", "first"]
 Spacing: TypeAlias = Literal["trailing", "leading", "linspace", "karras"]
 
@@ -30,7 +31,10 @@ class SampleSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSection:
-    """How a model is trained. `clip` is of the gradient's norm; `seed` of data order, noise and dropout."""
+    """How a model is trained. `clip` is of the gradient's norm; `seed` of data order, noise and dropout.
+
+    ema_lengths: of averages whose length can be chosen after training, each relative to it, kept `ema_snapshots` times.
+    """
 
     steps: Positive = 1000
     batch: Positive = 32
@@ -42,6 +46,8 @@ class TrainSection:
     clip: PositiveFloat = 1.0
     accumulate: Positive = 1
     ema: Unit | None = 0.999
+    ema_lengths: tuple[Length, ...] = ()
+    ema_snapshots: Positive = 16
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: NonNegative = 0

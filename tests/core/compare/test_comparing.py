@@ -139,6 +139,20 @@ def test_every_method_speaks_as_loudly_at_birth_if_asked(written: Write, tmp_pat
     assert len([line for line in again if "of 6" in line]) == 6, "another birth is another training"
 
 
+def test_guidance_and_average_are_chosen_together_on_the_validation_split(written: Write, tmp_path: Path) -> None:
+    path = written(
+        ("guidance: [1.0]", "guidance: [1.0, 3.0]\nema: [0.06, 0.15]"),
+        ("steps: 4,", "steps: 32,"),
+        ("seeds: [0, 1]", "seeds: [0]"),
+    )
+    result, _ = compared(path, tmp_path / "out")
+    told = result["arms"]["told"]
+    assert set(told["validation"]) == {"1.0-0.06", "3.0-0.06", "1.0-0.15", "3.0-0.15"}
+    best = max(told["validation"].values())
+    assert told["validation"][f"{told['guidance']}-{told['ema']}"] == best
+    assert set(result["arms"]["none"]["validation"]) == {"None-0.06", "None-0.15"}
+
+
 def test_exchanging_the_reference_mirrors_the_verdict(written: Write, tmp_path: Path) -> None:
     there, _ = compared(written(), tmp_path / "out")
     back, _ = compared(written(("name: small", "name: small\nreference: told")), tmp_path / "out")
