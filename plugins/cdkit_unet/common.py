@@ -28,6 +28,6 @@ class Common:
         """A normalisation of so many groups."""
         return group_norm(channels, most=self.groups, smallest=self.smallest_group, eps=eps)
 
-    def open(self, name: str, kind: SiteKind, layout: Layout, width: int, stride: int) -> nn.Module:
+    def open(self, name: str, kind: SiteKind, layout: Layout, width: int, stride: int, *, keys: int = 0) -> nn.Module:
         """A slot at a new site of this name."""
-        return self.mount(Site(name, kind, layout, width, stride, self.embedding))
+        return self.mount(Site(name, kind, layout, width, stride, self.embedding, keys))

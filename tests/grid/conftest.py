@@ -29,6 +29,7 @@ INJECTORS: dict[str, dict[str, Any]] = {
     "concat": {},
     "hint": {"channels": (8,)},
     "in_context": {},
+    "added_kv": {},
     "text_query": {"heads": 2},
     "decoupled": {"heads": 2},
 }

@@ -29,6 +29,7 @@ INJECTORS = {
     "add": "{use: add, streams: [text]}",
     "concat": "{use: concat, streams: [text]}",
     "in_context": "{use: in_context, streams: [text]}",
+    "added_kv": "{use: added_kv, streams: [text]}",
     "text_query": "{use: text_query, streams: [text], heads: 2}",
 }
 HOME = {
@@ -38,6 +39,7 @@ HOME = {
     "add": "embed",
     "concat": "input",
     "in_context": "sequence",
+    "added_kv": "sequence",
 }
 BASE = """
 cdkit: 1

@@ -11,6 +11,7 @@ from cdkit.testing import INJECTOR_CHECKS, InjectorCase, check_injector
 from cdkit.testing.case import EVERY_FORM
 from cdkit_injectors.adaln_zero import AdaLNZero
 from cdkit_injectors.add import Add
+from cdkit_injectors.added_kv import AddedKV
 from cdkit_injectors.concat import Concat
 from cdkit_injectors.cross_attention import CrossAttention
 from cdkit_injectors.decoupled import Decoupled
@@ -31,6 +32,7 @@ KIT: list[tuple[Any, dict[str, str]]] = [
     (partial(Add, hidden=12), {}),
     (Concat, {}),
     (partial(Hint, channels=(8,)), {}),
+    (AddedKV, {"identity": "a softmax shares its weight among all keys"}),
     (InContext, {"identity": "a softmax shares its weight among all keys"}),
     (partial(TextQuery, heads=2), {}),
 ]

@@ -15,6 +15,7 @@ METHODS = (
     "film",
     "adaln_zero",
     "in_context",
+    "added_kv",
     "text_query",
     "decoupled",
     "concat",
