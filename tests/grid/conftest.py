@@ -32,6 +32,7 @@ INJECTORS: dict[str, dict[str, Any]] = {
     "added_kv": {},
     "text_query": {"heads": 2},
     "decoupled": {"heads": 2},
+    "gated": {"heads": 2},
 }
 STREAMS = {"decoupled": 2}  # of a case's streams each injector reads the first ones; unless it is named here, one
 

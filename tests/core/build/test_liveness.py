@@ -31,6 +31,7 @@ INJECTORS = {
     "in_context": "{use: in_context, streams: [text]}",
     "added_kv": "{use: added_kv, streams: [text]}",
     "text_query": "{use: text_query, streams: [text], heads: 2}",
+    "gated": "{use: gated, streams: [text], heads: 2}",
 }
 HOME = {
     "cross_attention": "attend",

@@ -16,6 +16,7 @@ from cdkit_injectors.concat import Concat
 from cdkit_injectors.cross_attention import CrossAttention
 from cdkit_injectors.decoupled import Decoupled
 from cdkit_injectors.film import Film
+from cdkit_injectors.gated import Gated
 from cdkit_injectors.hint import Hint
 from cdkit_injectors.in_context import InContext
 from cdkit_injectors.text_query import TextQuery
@@ -35,6 +36,8 @@ KIT: list[tuple[Any, dict[str, str]]] = [
     (AddedKV, {"identity": "a softmax shares its weight among all keys"}),
     (InContext, {"identity": "a softmax shares its weight among all keys"}),
     (partial(TextQuery, heads=2), {}),
+    (partial(Gated, heads=2), {}),
+    (partial(Gated, head_dim=4), {}),
 ]
 
 

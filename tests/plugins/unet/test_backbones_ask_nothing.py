@@ -18,6 +18,7 @@ METHODS = (
     "added_kv",
     "text_query",
     "decoupled",
+    "gated",
     "concat",
     "caption",
     "prompt",
