@@ -1,4 +1,4 @@
-"""`gated`: self-attention over pixels and words, behind a gate that starts shut (GLIGEN, Li et al. 2023, arXiv 2301.07093, eq. 8).
+"""`gated`: self-attention over pixels and words, behind a gate that starts shut (GLIGEN, Li et al. 2023, 2301.07093, eq. 8).
 
 h + tanh(γ) · TS(SelfAttn([h, project(words)])), where TS keeps the picture's own tokens and γ starts at zero. Its parameters are
 those of diffusers' GatedSelfAttentionDense, name for name, as far as the equation goes: linear, norm1, attn, alpha_attn.

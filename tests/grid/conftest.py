@@ -27,7 +27,9 @@ INJECTORS: dict[str, dict[str, Any]] = {
     "adaln_zero": {},
     "add": {},
     "concat": {},
+    "concat_multi": {},
     "hint": {"channels": (8,)},
+    "spade": {"hidden": 4},
     "in_context": {},
     "added_kv": {},
     "text_query": {"heads": 2},
@@ -37,7 +39,12 @@ INJECTORS: dict[str, dict[str, Any]] = {
 STREAMS = {"decoupled": 2}  # of a case's streams each injector reads the first ones; unless it is named here, one
 
 
-PLACELESS = {("dit", "hint"): "its first layer takes patches, and a hint is added row by row"}
+ROWLESS = "its blocks hold tokens, and a map is told row by row"
+PLACELESS = {
+    ("dit", "hint"): "its first layer takes patches, and a hint is added row by row",
+    ("dit", "spade"): ROWLESS,
+    ("dit", "concat_multi"): ROWLESS,
+}
 
 
 def mounting(injectors: Mapping[str, ConditioningInjector], seed: int, sites: tuple[str, ...]) -> Mounting:

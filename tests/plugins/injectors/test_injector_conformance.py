@@ -13,12 +13,14 @@ from cdkit_injectors.adaln_zero import AdaLNZero
 from cdkit_injectors.add import Add
 from cdkit_injectors.added_kv import AddedKV
 from cdkit_injectors.concat import Concat
+from cdkit_injectors.concat_multi import ConcatMulti
 from cdkit_injectors.cross_attention import CrossAttention
 from cdkit_injectors.decoupled import Decoupled
 from cdkit_injectors.film import Film
 from cdkit_injectors.gated import Gated
 from cdkit_injectors.hint import Hint
 from cdkit_injectors.in_context import InContext
+from cdkit_injectors.spade import Spade
 from cdkit_injectors.text_query import TextQuery
 
 ATTENDS = "Stable Diffusion was trained to attend to padding"
@@ -32,7 +34,10 @@ KIT: list[tuple[Any, dict[str, str]]] = [
     (Add, {}),
     (partial(Add, hidden=12), {}),
     (Concat, {}),
+    (ConcatMulti, {}),
     (partial(Hint, channels=(8,)), {}),
+    (partial(Spade, hidden=8), {}),
+    (partial(Spade, hidden=8, resize="area"), {}),
     (AddedKV, {"identity": "a softmax shares its weight among all keys"}),
     (InContext, {"identity": "a softmax shares its weight among all keys"}),
     (partial(TextQuery, heads=2), {}),

@@ -19,6 +19,7 @@ METHODS = (
     "text_query",
     "decoupled",
     "gated",
+    "spade",
     "concat",
     "caption",
     "prompt",
