@@ -23,8 +23,8 @@ def map_at(site: Site, stream: Stream, resize: Resize) -> Tensor:
     rows, columns = spatial.shape[2:]
     if rows % site.stride or columns % site.stride:
         raise ValueError(
-            f"a map of {rows} x {columns} has no whole number of rows and columns at {site.name}, where one of h is {site.stride} of "
-            f"the picture's; expected multiples of {site.stride}"
+            f"a map of {rows} x {columns} has no whole number of rows and columns at {site.name}, where one of h is "
+            f"{site.stride} of the picture's; expected multiples of {site.stride}"
         )
     return F.interpolate(spatial, size=(rows // site.stride, columns // site.stride), mode=resize)
 

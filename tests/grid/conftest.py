@@ -35,6 +35,7 @@ INJECTORS: dict[str, dict[str, Any]] = {
     "text_query": {"heads": 2},
     "decoupled": {"heads": 2},
     "gated": {"heads": 2},
+    "perceiver": {"heads": 2, "latents": 3, "depth": 1},
 }
 STREAMS = {"decoupled": 2}  # of a case's streams each injector reads the first ones; unless it is named here, one
 

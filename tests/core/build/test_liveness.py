@@ -32,6 +32,7 @@ INJECTORS = {
     "added_kv": "{use: added_kv, streams: [text]}",
     "text_query": "{use: text_query, streams: [text], heads: 2}",
     "gated": "{use: gated, streams: [text], heads: 2}",
+    "perceiver": "{use: perceiver, streams: [text], heads: 2, latents: 4, depth: 1}",
 }
 HOME = {
     "cross_attention": "attend",

@@ -20,6 +20,7 @@ from cdkit_injectors.film import Film
 from cdkit_injectors.gated import Gated
 from cdkit_injectors.hint import Hint
 from cdkit_injectors.in_context import InContext
+from cdkit_injectors.perceiver import Perceiver
 from cdkit_injectors.spade import Spade
 from cdkit_injectors.text_query import TextQuery
 
@@ -43,6 +44,8 @@ KIT: list[tuple[Any, dict[str, str]]] = [
     (partial(TextQuery, heads=2), {}),
     (partial(Gated, heads=2), {}),
     (partial(Gated, head_dim=4), {}),
+    (partial(Perceiver, heads=2, latents=3), {}),
+    (partial(Perceiver, width=12, depth=1), {}),
 ]
 
 

@@ -122,6 +122,7 @@ def test_at_birth_it_is_the_identity() -> None:
     assert torch.equal(tap.double()(H, tap.prepare(MAP), EMB), H)
 
 
+@torch.no_grad()
 def test_a_label_stays_a_label() -> None:
     """Nearest makes no new value; the mean does, and loses nothing thin."""
     told = torch.zeros(2, K, 6, 8, dtype=torch.float64)

@@ -19,6 +19,7 @@ METHODS = (
     "text_query",
     "decoupled",
     "gated",
+    "perceiver",
     "spade",
     "concat",
     "caption",
