@@ -199,6 +199,7 @@ class Site:
     stride: int  # input rows per row of h; 1 at the input; 1 for a vector
     embedding: int  # E of the time embedding that a tap is handed here
     keys: int = 0  # A of self-attention's keys and values, at a `sequence` site that takes more of them; 0: it takes none
+    padded: int = 1  # h stands for the picture with zeros on all sides, the odd one below and right, up to multiples of this
 
 
 Signal: TypeAlias = Any  # a pytree of tensors, batch first: keys and values, scales and shifts, maps

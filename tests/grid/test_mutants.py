@@ -104,6 +104,14 @@ class DrawsRandomNumbers(Mutant):
         return self.tap.prepare(*[changed(stream, lambda value: value + torch.randn_like(value)) for stream in streams])
 
 
+class NarrowKeys(Mutant):
+    """Keys of another width than the self-attention's."""
+
+    def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
+        joined = self.tap(h, signal, emb)
+        return replace(joined, keys=joined.keys[..., 1:])
+
+
 class AnswersInFloat64(Mutant):
     def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
         return self.tap(h, signal, emb).double()
@@ -153,6 +161,7 @@ MUTANTS: list[tuple[type[Mutant], str, str]] = [
     (SpoilsTheStream, "film", "prepare"),
     (DrawsRandomNumbers, "film", "prepare"),
     (AnswersInFloat64, "film", "shapes"),
+    (NarrowKeys, "added_kv", "shapes"),
 ]
 
 

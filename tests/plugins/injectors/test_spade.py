@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from cdkit.parts import Site, Stream, Widths
+from cdkit.build.mount import Mounted, Mounting
+from cdkit.parts import SampleShape, Site, Stream, Widths
 from cdkit_injectors.spade import Spade, SpadeTap
+from cdkit_unet.unet_classic import UNetClassic
 from torch import Tensor, nn
 
 C, K, HIDDEN, STRIDE = 6, 2, 5, 2
@@ -170,6 +172,41 @@ def test_a_map_of_another_size_is_refused(size: tuple[int, int], text: str) -> N
     tap = made()
     with pytest.raises(ValueError, match=text):
         tap(H, tap.prepare(Stream(spatial=drawn(2, K, *size))), EMB)
+
+
+@torch.no_grad()
+def test_where_the_picture_is_padded_the_map_is_padded_alike() -> None:
+    """`unet_classic` puts 7 x 5 in the middle of 8 x 8; a map told there lies where the picture does."""
+    site = Site("down.0.block1.norm1", "norm", "map", C, 1, 16, padded=4)
+    tap: Any = Spade(NAMES, WIDTHS, hidden=HIDDEN).tap(site)
+    for i, parameter in enumerate(tap.double().parameters()):
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(i))
+    told = drawn(2, K, 7, 5)
+    expected = torch.zeros(2, K, 8, 8, dtype=torch.float64)
+    expected[:, :, :7, 1:6] = told  # one row below; of three columns one on the left
+    assert all(
+        torch.equal(a, b) for a, b in zip(tap.prepare(Stream(spatial=told)), tap.prepare(Stream(spatial=expected)), strict=True)
+    )
+    with pytest.raises(ValueError, match=r"the map is 8 x 8, but the picture is 12 x 8 \(both padded to multiples of 4\)"):
+        tap(drawn(2, C, 12, 8), tap.prepare(Stream(spatial=told)), EMB)
+
+
+@torch.no_grad()
+def test_a_network_that_pads_is_told_at_every_level() -> None:
+    mounting = Mounting({"layout": Mounted(Spade(NAMES, WIDTHS, hidden=HIDDEN))})
+    network = UNetClassic(mounting, SampleShape(1, 7, 5), width=16, mult=(1, 2), heads=2, head_dim=4).eval()
+    slots: dict[str, Any] = {name: slot for name, slot in mounting.slots.items() if "layout" in slot.taps}
+
+    def told(seed: int) -> dict[str, dict[str, Any]]:
+        stream = Stream(spatial=drawn(2, K, 7, 5, seed=seed).float())
+        return {name: {"layout": slot.taps["layout"].prepare(stream)} for name, slot in slots.items()}
+
+    x, t = drawn(2, 1, 7, 5).float(), torch.zeros(2)
+    assert len(slots) == len([slot for slot in mounting.slots.values() if slot.site.kind == "norm"])
+    assert torch.equal(network(x, t, told(1)), network(x, t, told(2)))  # new: the identity
+    for slot in slots.values():
+        nn.init.normal_(slot.taps["layout"].beta.weight)
+    assert apart(network(x, t, told(1)), network(x, t, told(2))) > 1e-3
 
 
 def test_a_stream_that_lost_its_map_is_told_so() -> None:
