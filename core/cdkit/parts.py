@@ -198,6 +198,8 @@ class Site:
     width: int  # C
     stride: int  # input rows per row of h; 1 at the input; 1 for a vector
     embedding: int  # E of the time embedding that a tap is handed here
+    keys: int = 0  # A of self-attention's keys and values, at a `sequence` site that takes more of them; 0: it takes none
+    padded: int = 1  # h stands for the picture with zeros on all sides, the odd one below and right, up to multiples of this
 
 
 Signal: TypeAlias = Any  # a pytree of tensors, batch first: keys and values, scales and shifts, maps
@@ -222,21 +224,33 @@ class Tap(nn.Module, ABC):
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What self-attention reads at a `sequence` site: rows to query, keep and attend to, and the keys that count."""
+    """What self-attention reads at a `sequence` site: rows to query, keep and attend to, and the keys that count.
+
+    `keys` and `values`, both or neither, are more of them, made by a method's own projections of R rows that ask nothing and
+    that the backbone's projections never see; only a site that declares `keys` is given any.
+    """
 
     tokens: Tensor  # (B, N + M, C); the first N rows are the picture's own, and the backbone keeps those
-    mask: Tensor | None = None  # (B, N + M) bool over keys; None: all count
+    mask: Tensor | None = None  # (B, N + M + R) bool over keys, those of the tokens first; None: all count
+    keys: Tensor | None = None  # (B, R, A), before they are split into heads
+    values: Tensor | None = None  # (B, R, A)
+
+    def with_own(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values that a backbone projected of the tokens, and those that came projected behind them: (B, …, A)."""
+        if self.keys is None or self.values is None:
+            return k, v
+        return torch.cat([k, self.keys.to(k.dtype)], dim=1), torch.cat([v, self.values.to(v.dtype)], dim=1)
 
 
 class SequenceTap(nn.Module, ABC):
-    """A method at a `sequence` site: it adds tokens to those that self-attention reads."""
+    """A method at a `sequence` site: it adds tokens, or keys and values, to those that self-attention reads."""
 
     @abstractmethod
     def prepare(self, *streams: Stream) -> Signal: ...
 
     @abstractmethod
     def forward(self, h: Tensor, signal: Signal, emb: Tensor) -> Joined:
-        """h (B, N, C) -> only the M tokens to append, with their mask."""
+        """h (B, N, C) -> only the M tokens, or the R keys and values, to append, with their mask (B, M + R)."""
 
     def adaptable(self) -> Mapping[str, Adaptable]:
         """As a Tap's."""

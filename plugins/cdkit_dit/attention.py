@@ -11,7 +11,10 @@ from torch.nn import functional as F
 
 
 class SelfAttention(nn.Module):
-    """Joined tokens (B, N + M, C) -> (B, N, C): the first n rows ask, all rows that the mask counts answer."""
+    """Joined tokens (B, N + M, C) -> (B, N, C): the first n rows ask, all rows that the mask counts answer.
+
+    So do keys and values that were joined already projected.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -20,8 +23,9 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, joined: Joined, n: int) -> Tensor:
-        q, k, v = rearrange(self.qkv(joined.tokens), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads)
-        out = F.scaled_dot_product_attention(q[:, :, :n], k, v, attn_mask=over_keys(joined.mask))
+        q, k, v = self.qkv(joined.tokens).chunk(3, dim=2)
+        split = [rearrange(x, "b n (heads d) -> b heads n d", heads=self.heads) for x in (q[:, :n], *joined.with_own(k, v))]
+        out = F.scaled_dot_product_attention(*split, attn_mask=over_keys(joined.mask))
         return self.proj(rearrange(out, "b heads n d -> b n (heads d)"))
 
 

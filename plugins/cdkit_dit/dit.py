@@ -132,7 +132,7 @@ def check_size(x: Tensor, size: tuple[int, int]) -> None:
 
 
 def _open(mount: Mount, width: int, stride: int, name: str, kind: SiteKind, layout: Layout) -> nn.Module:
-    return mount(Site(name, kind, layout, width, stride, width))
+    return mount(Site(name, kind, layout, width, stride, width, keys=width if kind == "sequence" else 0))
 
 
 def _xavier(layer: nn.Module) -> None:

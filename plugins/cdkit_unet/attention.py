@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 
 class SelfAttention(nn.Module):
-    """Joined tokens (B, N + M, C) -> (B, N, C): the first n rows ask, all rows that the mask counts answer.
+    """Joined tokens (B, N + M, C) -> (B, N, C): the first n rows ask, all rows that the mask counts answer, and what was joined
+    as keys and values.
 
     Queries of the other rows would be thrown away with their answers, so they are never made.
     """
@@ -24,8 +25,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, joined: Joined, n: int) -> Tensor:
         q = self._split(self.to_q(joined.tokens[:, :n]))
-        k, v = self._split(self.to_k(joined.tokens)), self._split(self.to_v(joined.tokens))
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=over_keys(joined.mask))
+        k, v = joined.with_own(self.to_k(joined.tokens), self.to_v(joined.tokens))
+        out = F.scaled_dot_product_attention(q, self._split(k), self._split(v), attn_mask=over_keys(joined.mask))
         return self.to_out(rearrange(out, "b heads n d -> b n (heads d)"))
 
     def _split(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from cdkit_unet.common import Common
 
 
 class Attention(nn.Module):
-    """h (B, dim, H, W) -> the same shape, not yet added: every pixel asks, every pixel and every joined token answers.
+    """h (B, dim, H, W) -> the same shape, not yet added: every pixel asks, every pixel and all that was joined answers.
 
     `to_qkv` is one 1 x 1 convolution without bias, `to_out` another with one; `heads` heads of `head_dim` channels at any dim.
     """
@@ -22,16 +22,17 @@ class Attention(nn.Module):
     def __init__(self, common: Common, name: str, dim: int, stride: int, *, heads: int, head_dim: int) -> None:
         super().__init__()
         self.heads = heads
-        self.sequence = common.open(f"{name}.sequence", "sequence", "tokens", dim, stride)
+        self.sequence = common.open(f"{name}.sequence", "sequence", "tokens", dim, stride, keys=heads * head_dim)
         self.to_qkv = nn.Conv2d(dim, 3 * heads * head_dim, 1, bias=False)
         self.to_out = nn.Conv2d(heads * head_dim, dim, 1)
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
         joined: Joined = self.sequence(rearrange(h, "b c h w -> b (h w) c"), signals, emb)
         qkv = self.to_qkv(rearrange(joined.tokens, "b n c -> b c n 1"))
-        q, k, v = rearrange(qkv, "b (three heads d) n 1 -> three b heads n d", three=3, heads=self.heads)
+        q, k, v = rearrange(qkv, "b (three c) n 1 -> three b n c", three=3)
         rows = h.shape[2] * h.shape[3]  # the picture's own tokens come first
-        out = F.scaled_dot_product_attention(q[:, :, :rows], k, v, attn_mask=over_keys(joined.mask))
+        split = [rearrange(x, "b n (heads d) -> b heads n d", heads=self.heads) for x in (q[:, :rows], *joined.with_own(k, v))]
+        out = F.scaled_dot_product_attention(*split, attn_mask=over_keys(joined.mask))
         return self.to_out(rearrange(out, "b heads (h w) d -> b (heads d) h w", h=h.shape[2]))
 
 

@@ -23,11 +23,12 @@ class Common:
     dropout: float = 0.0
     heads: Heads = field(default_factory=Heads)
     projection: Literal["conv", "linear"] = "conv"
+    padded: int = 1  # the multiples that the picture is padded to where h is opened to others
 
     def norm(self, channels: int, *, eps: float = 1e-5) -> nn.GroupNorm:
         """A normalisation of so many groups."""
         return group_norm(channels, most=self.groups, smallest=self.smallest_group, eps=eps)
 
-    def open(self, name: str, kind: SiteKind, layout: Layout, width: int, stride: int) -> nn.Module:
+    def open(self, name: str, kind: SiteKind, layout: Layout, width: int, stride: int, *, keys: int = 0) -> nn.Module:
         """A slot at a new site of this name."""
-        return self.mount(Site(name, kind, layout, width, stride, self.embedding))
+        return self.mount(Site(name, kind, layout, width, stride, self.embedding, keys, self.padded))

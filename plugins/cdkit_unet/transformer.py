@@ -22,7 +22,7 @@ class TransformerBlock(nn.Module):
     def __init__(self, common: Common, name: str, channels: int, stride: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
-        self.sequence = common.open(f"{name}.sequence", "sequence", "tokens", channels, stride)
+        self.sequence = common.open(f"{name}.sequence", "sequence", "tokens", channels, stride, keys=channels)
         self.attn1 = SelfAttention(channels, common.heads.of(channels, name))
         self.attend = common.open(f"{name}.attend", "attend", "tokens", channels, stride)
         self.norm3 = nn.LayerNorm(channels)

@@ -7,6 +7,7 @@ and up block, after the attention. Weights start as PyTorch draws them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cdkit.hooks import hookimpl
@@ -55,6 +56,7 @@ class UNetClassic(Backbone):
         self.embed_site = common.open("embed", "embed", "vector", common.embedding, 1)
         self.stem = nn.Conv2d(sample.channels, width, 7, padding=3)
         self.input_site = common.open("input", "input", "map", width, 1)
+        common = replace(common, padded=self.padded)
         self.down = nn.ModuleList(
             DownLevel(common, i, inputs[i], widths[i], heads=heads, head_dim=head_dim, last=i == levels[-1]) for i in levels
         )

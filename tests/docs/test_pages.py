@@ -22,7 +22,7 @@ from cdkit.registry import Registry
 ROOT = Path(__file__).parents[2]
 README, CHINESE, CHANGELOG = ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CHANGELOG.md"
 TUTORIAL, SPECS, PARTS = (ROOT / "docs" / name for name in ("tutorial.md", "specs.md", "parts.md"))
-PAGES = [README, CHINESE, CHANGELOG, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, CHINESE, CHANGELOG, *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^(?:<!-- ([\w ]+) -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(!?)\[[^\]]+\]\(([^)\s]+)\)")
 OTHER_PROGRAMS = ("pip install ", "source .venv/")

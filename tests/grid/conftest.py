@@ -31,15 +31,25 @@ INJECTORS: dict[str, dict[str, Any]] = {
     "weights": {"rank": 2},
     "add": {},
     "concat": {},
+    "concat_multi": {},
     "hint": {"channels": (8,)},
+    "spade": {"hidden": 4},
     "in_context": {},
+    "added_kv": {},
     "text_query": {"heads": 2},
     "decoupled": {"heads": 2},
+    "gated": {"heads": 2},
+    "perceiver": {"heads": 2, "latents": 3, "depth": 1},
 }
 STREAMS = {"decoupled": 2}  # of a case's streams each injector reads the first ones; unless it is named here, one
 
 
-PLACELESS = {("dit", "hint"): "its first layer takes patches, and a hint is added row by row"}
+ROWLESS = "its blocks hold tokens, and a map is told row by row"
+PLACELESS = {
+    ("dit", "hint"): "its first layer takes patches, and a hint is added row by row",
+    ("dit", "spade"): ROWLESS,
+    ("dit", "concat_multi"): ROWLESS,
+}
 
 
 def mounting(injectors: Mapping[str, ConditioningInjector], seed: int, sites: tuple[str, ...]) -> Mounting:

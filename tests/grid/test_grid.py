@@ -11,7 +11,8 @@ from cdkit.testing import INJECTOR_CHECKS, InjectorCase
 ALONE = {"refusal", "everywhere", "gradients", "mask types", "word order", "random state", "large", "state dict"}
 NO_IDENTITY = {
     "in_context": "a softmax shares its weight among all keys",
-    "all": "in_context is among them",
+    "added_kv": "a softmax shares its weight among all keys",
+    "all": "in_context and added_kv are among them",
 }
 
 

@@ -104,6 +104,14 @@ class DrawsRandomNumbers(Mutant):
         return self.tap.prepare(*[changed(stream, lambda value: value + torch.randn_like(value)) for stream in streams])
 
 
+class NarrowKeys(Mutant):
+    """Keys of another width than the self-attention's."""
+
+    def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
+        joined = self.tap(h, signal, emb)
+        return replace(joined, keys=joined.keys[..., 1:])
+
+
 class AnswersInFloat64(Mutant):
     def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
         return self.tap(h, signal, emb).double()
@@ -119,23 +127,39 @@ MUTANTS: list[tuple[type[Mutant], str, str]] = [
     (IgnoresText, "text_query", "matters"),
     (IgnoresText, "in_context", "matters"),
     (IgnoresText, "decoupled", "matters"),
+    (IgnoresText, "added_kv", "matters"),
+    (IgnoresText, "gated", "matters"),
+    (IgnoresText, "perceiver", "matters"),
     (IgnoresImage, "decoupled", "matters"),
     (IgnoresImageMask, "decoupled", "padding"),
     (IgnoresImageMask, "decoupled", "silence"),
     (HearsNothing, "add", "matters"),
+    (HearsNothing, "spade", "matters"),
+    (HearsNothing, "concat_multi", "matters"),
     (HearsNothing, "in_context", "matters"),
+    (HearsNothing, "added_kv", "matters"),
     (LearnsWithoutListening, "cross_attention", "learns"),
     (IgnoresMask, "cross_attention", "padding"),
     (IgnoresMask, "in_context", "padding"),
+    (IgnoresMask, "added_kv", "padding"),
+    (IgnoresMask, "gated", "padding"),
+    (IgnoresMask, "gated", "silence"),
+    (IgnoresMask, "perceiver", "padding"),
+    (IgnoresMask, "perceiver", "silence"),
     (IgnoresMask, "text_query", "padding"),
     (IgnoresMask, "text_query", "silence"),
     (IgnoresMask, "cross_attention", "masking"),
     (LeaksPadding, "cross_attention", "poison"),
     (LeaksPadding, "in_context", "poison"),
+    (LeaksPadding, "added_kv", "poison"),
+    (LeaksPadding, "gated", "poison"),
+    (LeaksPadding, "perceiver", "poison"),
     (LeaksPadding, "text_query", "poison"),
     (WrongBatchOrder, "film", "batch order"),
     (WrongBatchOrder, "concat", "batch order"),
     (WrongBatchOrder, "adaln_single", "batch order"),
+    (WrongBatchOrder, "spade", "batch order"),
+    (WrongBatchOrder, "concat_multi", "batch order"),
     (HearsNeighbours, "adaln_zero", "alone"),
     (HearsNeighbours, "weights", "alone"),
     (StartsLoud, "adaln_zero", "identity"),
@@ -144,6 +168,7 @@ MUTANTS: list[tuple[type[Mutant], str, str]] = [
     (SpoilsTheStream, "film", "prepare"),
     (DrawsRandomNumbers, "film", "prepare"),
     (AnswersInFloat64, "film", "shapes"),
+    (NarrowKeys, "added_kv", "shapes"),
 ]
 
 

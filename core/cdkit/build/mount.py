@@ -28,7 +28,7 @@ class Slot(nn.Module):
 
 
 class SequenceSlot(Slot):
-    """The slot of a `sequence` site: every tap's tokens joined behind the picture's own."""
+    """The slot of a `sequence` site: every tap's tokens, or keys and values, joined behind the picture's own."""
 
     def forward(self, h: Tensor, signals: Signals, emb: Tensor) -> Joined:  # pyright: ignore[reportIncompatibleMethodOverride]
         # A Mount's slot is called by the site's kind, and `sequence` is the one kind that answers Joined (parts.Mount).
@@ -41,15 +41,30 @@ class SequenceSlot(Slot):
 def append(joined: Joined, extra: Joined) -> Joined:
     """Two token sequences as one; a mask that was left unsaid is written out only if the other has one."""
     tokens = torch.cat([joined.tokens, extra.tokens.to(joined.tokens.dtype)], dim=1)
-    if joined.mask is None and extra.mask is None:
-        return Joined(tokens)
-    return Joined(tokens, torch.cat([_mask(joined), _mask(extra)], dim=1))
+    mask = None if joined.mask is None and extra.mask is None else _masks(joined, extra)
+    return Joined(tokens, mask, _behind(joined.keys, extra.keys), _behind(joined.values, extra.values))
+
+
+def _behind(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Keys or values (B, R, A), one behind the other."""
+    parts = [part for part in (first, second) if part is not None]
+    return torch.cat(parts, dim=1) if parts else None
+
+
+def _masks(first: Joined, second: Joined) -> Tensor:
+    """Over the keys of both: those of all tokens, then all that came projected."""
+    (words, more), (other_words, others) = (
+        _mask(joined).tensor_split([joined.tokens.shape[1]], dim=1) for joined in (first, second)
+    )
+    return torch.cat([words, other_words, more, others], dim=1)
 
 
 def _mask(joined: Joined) -> Tensor:
     if joined.mask is not None:
         return joined.mask
-    return torch.ones(joined.tokens.shape[:2], dtype=torch.bool, device=joined.tokens.device)
+    more = 0 if joined.keys is None else joined.keys.shape[1]
+    batch, length, _ = joined.tokens.shape
+    return torch.ones((batch, length + more), dtype=torch.bool, device=joined.tokens.device)
 
 
 @dataclass(frozen=True, slots=True)

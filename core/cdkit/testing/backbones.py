@@ -43,13 +43,16 @@ class BackboneCase:
 
 
 class Probe(nn.Module):
-    """A slot that notes how it was called and adds `push` to h, or three tokens of that size at a `sequence` site."""
+    """A slot that notes how it was called and adds `push` to h, or three tokens of that size at a `sequence` site.
+
+    `projected`: instead of the tokens, three keys and values, all different, of the width that the site declares.
+    """
 
     def __init__(self, site: Site) -> None:
         super().__init__()
         self.site, self.push = site, 0.0
         self.calls: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-        self.masked = False
+        self.masked = self.projected = False
 
     def forward(self, h: Tensor, signals: Signals, emb: Tensor) -> Tensor | Joined:
         del signals
@@ -60,6 +63,9 @@ class Probe(nn.Module):
             return Joined(h)
         mask = torch.ones(len(h), h.shape[1] + SEQUENCE_EXTRA, dtype=torch.bool)
         mask[:, h.shape[1] :] = not self.masked
+        if self.projected:
+            keys = self.push * torch.randn((len(h), SEQUENCE_EXTRA, self.site.keys), generator=torch.Generator().manual_seed(3))
+            return Joined(h, mask, keys.to(h.dtype), keys.flip(1).to(h.dtype))
         extra = self.push * torch.linspace(0, 1, self.site.width, dtype=h.dtype).expand(len(h), SEQUENCE_EXTRA, -1)
         return Joined(torch.cat([h, extra], dim=1), mask)
 
@@ -93,16 +99,27 @@ def check_sites(case: BackboneCase) -> None:
 
 
 def check_heard(case: BackboneCase) -> None:
-    """What each site returns reaches the output; tokens joined at a `sequence` site too, unless they are masked."""
+    """What each site returns reaches the output; what is joined at a `sequence` site too, unless it is masked."""
     network, probes = case.made()
     plain = case.drawn(network)
     for name, probe in probes.slots.items():
         probe.push = 1.0
         require_apart("heard", case.drawn(network), plain, 1e-9, f"{name} returns something else; {FORBIDDEN}")
-        probe.masked = probe.site.kind == "sequence"
-        if probe.masked:
-            require_close("heard", case.drawn(network), plain, 1e-12, f"{name} joins masked tokens")
+        if probe.site.kind == "sequence":
+            _joined_heard(case, network, probe, plain)
         probe.push = 0.0
+
+
+def _joined_heard(case: BackboneCase, network: Backbone, probe: Probe, plain: Tensor) -> None:
+    """Masked tokens are not heard; keys and values are, where the site declares that it takes them, unless masked."""
+    name = probe.site.name
+    probe.masked = True
+    require_close("heard", case.drawn(network), plain, 1e-12, f"{name} joins masked tokens")
+    if probe.site.keys:
+        probe.projected = True
+        require_close("heard", case.drawn(network), plain, 1e-12, f"{name} joins masked keys and values")
+        probe.masked = False
+        require_apart("heard", case.drawn(network), plain, 1e-9, f"{name} joins keys and values; {FORBIDDEN}")
 
 
 def check_shape(case: BackboneCase) -> None:

@@ -114,7 +114,7 @@ def open_zeros(network: nn.Module, *, taps: bool) -> None:
     """Draw every parameter that is zero throughout, keyed by its name; those of taps only if asked for."""
     for name, parameter in network.named_parameters():
         if not bool(parameter.any()) and (taps or ".taps." not in f".{name}"):
-            fan_in = max(1, parameter[0].numel())
+            fan_in = max(1, parameter[0].numel() if parameter.dim() else 1)  # a gate may be a single number
             draws = torch.Generator().manual_seed(crc32(name.encode()))
             with torch.no_grad():
                 parameter.copy_(torch.randn(parameter.shape, generator=draws, dtype=torch.float64) / fan_in**0.5)

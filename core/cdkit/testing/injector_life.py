@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cdkit.parts import Joined
+from cdkit.parts import Joined, Site
 from cdkit.testing.case import InjectorCase
 from cdkit.testing.verdict import require, require_apart, require_equal
 
@@ -72,7 +72,7 @@ def _told_otherwise(check: str, case: InjectorCase, where: str) -> None:
 
 
 def check_shapes(case: InjectorCase) -> None:
-    """A tap returns h's shape and dtype; a sequence tap appends tokens of h's width with a bool mask or none."""
+    """A tap returns h's shape and dtype; a sequence tap tokens of h's width, or keys and values of the site's; masks are bool."""
     for dtype in (torch.float32, torch.bfloat16):
         mounted = case.mounted(dtype=dtype)
         signals = mounted.prepare(case.streams())
@@ -82,15 +82,12 @@ def check_shapes(case: InjectorCase) -> None:
             emb = torch.ones(len(h), slot.site.embedding, dtype=dtype)
             for name, tap in slot.taps.items():
                 out = tap(h, signals[site][name], emb)
-                _require_shape(out, h, f"{name} at {site}")
+                _require_shape(out, h, slot.site, f"{name} at {site}")
 
 
-def _require_shape(out: torch.Tensor | Joined, h: torch.Tensor, what: str) -> None:
+def _require_shape(out: torch.Tensor | Joined, h: torch.Tensor, site: Site, what: str) -> None:
     if isinstance(out, Joined):
-        tokens = out.tokens
-        fits = tokens.shape[::2] == h.shape[::2] and tokens.dtype == h.dtype
-        fits = fits and (out.mask is None or (out.mask.dtype == torch.bool and out.mask.shape == tokens.shape[:2]))
-        require("shapes", fits, what, measured=(tokens.dtype, tuple(tokens.shape)), allowed=(h.dtype, "(B, any, C)", "bool mask"))
+        _require_joined(out, h, site, what)
         return
     require(
         "shapes",
@@ -99,6 +96,18 @@ def _require_shape(out: torch.Tensor | Joined, h: torch.Tensor, what: str) -> No
         measured=(out.dtype, tuple(out.shape)),
         allowed=(h.dtype, tuple(h.shape)),
     )
+
+
+def _require_joined(out: Joined, h: torch.Tensor, site: Site, what: str) -> None:
+    tokens, projected = out.tokens, [part for part in (out.keys, out.values) if part is not None]
+    fits = tokens.shape[::2] == h.shape[::2] and tokens.dtype == h.dtype
+    fits = fits and all(part.shape[::2] == (len(h), site.keys) and part.dtype == h.dtype for part in projected)
+    rows = tokens.shape[1] + (projected[0].shape[1] if projected else 0)
+    fits = fits and len(projected) in (0, 2) and len({part.shape[1] for part in projected}) <= 1
+    fits = fits and (out.mask is None or (out.mask.dtype == torch.bool and out.mask.shape == (len(h), rows)))
+    measured = [(part.dtype, tuple(part.shape)) for part in (tokens, *projected)]
+    allowed = (h.dtype, "(B, any, C)", f"keys and values (B, any, {site.keys})", "bool mask over all")
+    require("shapes", fits, what, measured=measured, allowed=allowed)
 
 
 def _features(layout: str, width: int, stride: int, case: InjectorCase) -> torch.Tensor:

@@ -40,9 +40,18 @@ class Slot(nn.Module):
 
 
 def joined(parts: list[Joined]) -> Joined:
-    """Token sequences as one, with every mask written out."""
-    masks = [torch.ones(p.tokens.shape[:2], dtype=torch.bool) if p.mask is None else p.mask for p in parts]
-    return Joined(torch.cat([part.tokens for part in parts], dim=1), torch.cat(masks, dim=1))
+    """Token sequences as one, with every mask written out; behind them keys and values that came projected."""
+    tokens = torch.cat([part.tokens for part in parts], dim=1)
+    more = [part for part in parts if part.keys is not None]
+    masks = [_mask(part)[:, : part.tokens.shape[1]] for part in parts] + [_mask(part)[:, part.tokens.shape[1] :] for part in more]
+    keys, values = (torch.cat([getattr(part, form) for part in more], dim=1) if more else None for form in ("keys", "values"))
+    return Joined(tokens, torch.cat(masks, dim=1), keys, values)
+
+
+def _mask(part: Joined) -> Tensor:
+    more = 0 if part.keys is None else part.keys.shape[1]
+    batch, length, _ = part.tokens.shape
+    return torch.ones((batch, length + more), dtype=torch.bool) if part.mask is None else part.mask
 
 
 class Mounting:

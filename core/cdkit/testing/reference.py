@@ -20,7 +20,7 @@ class Reference(Backbone):
         super().__init__()
 
         def opened(name: str, kind: SiteKind, layout: Layout, stride: int = 1) -> nn.Module:
-            return mount(Site(name, kind, layout, width, stride, width))
+            return mount(Site(name, kind, layout, width, stride, width, keys=width if kind == "sequence" else 0))
 
         self.time = nn.Linear(1, width)
         self.embed = opened("embed", "embed", "vector")
@@ -57,9 +57,10 @@ class Reference(Backbone):
     def _block(self, tokens: Tensor, signals: Signals, emb: Tensor) -> Tensor:
         rows = tokens.shape[1]
         joined: Joined = self.sequence(F.layer_norm(tokens, tokens.shape[2:]), signals, emb)
-        q, k, v = rearrange(self.qkv(joined.tokens), "b n (three c) -> three b 1 n c", three=3)
-        mask = None if joined.mask is None else rearrange(joined.mask, "b n -> b 1 1 n")
-        tokens = tokens + F.scaled_dot_product_attention(q[:, :, :rows], k, v, attn_mask=mask)[:, 0]
+        q, k, v = self.qkv(joined.tokens).chunk(3, dim=2)
+        k, v = joined.with_own(k, v)
+        mask = None if joined.mask is None else rearrange(joined.mask, "b n -> b 1 n")
+        tokens = tokens + F.scaled_dot_product_attention(q[:, :rows], k, v, attn_mask=mask)
         tokens = self.attend(tokens, signals, emb)
         normed = self.tokens_norm(F.layer_norm(tokens, tokens.shape[2:]), signals, emb)
         return tokens + self.tokens_branch(self.feed(F.silu(normed)), signals, emb)

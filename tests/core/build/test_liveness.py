@@ -33,7 +33,10 @@ INJECTORS = {
     "add": "{use: add, streams: [text]}",
     "concat": "{use: concat, streams: [text]}",
     "in_context": "{use: in_context, streams: [text]}",
+    "added_kv": "{use: added_kv, streams: [text]}",
     "text_query": "{use: text_query, streams: [text], heads: 2}",
+    "gated": "{use: gated, streams: [text], heads: 2}",
+    "perceiver": "{use: perceiver, streams: [text], heads: 2, latents: 4, depth: 1}",
 }
 HOME = {
     "cross_attention": "attend",
@@ -46,6 +49,7 @@ HOME = {
     "add": "embed",
     "concat": "input",
     "in_context": "sequence",
+    "added_kv": "sequence",
 }
 BASE = """
 cdkit: 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from cdkit.parts import Adaptable, Denoise, Grid, Guider, Mount, SampleShape, Stream, TextEncoder, Widths, layers_of
+from cdkit.parts import Adaptable, Denoise, Grid, Guider, Joined, Mount, SampleShape, Stream, TextEncoder, Widths, layers_of
 from cdkit.testing import Reference, check_backbone, check_encoder, check_guider, check_sampler
 from torch import Tensor, nn
 
@@ -110,6 +110,44 @@ class DropsASite(Reference):
         self.skip = Dropping(self.skip)
 
 
+class Rejoined(nn.Module):
+    """A `sequence` slot whose answer is changed on its way to the attention."""
+
+    def __init__(self, slot: nn.Module, change: Callable[[Joined], Joined]) -> None:
+        super().__init__()
+        self.slot, self.change = slot, change
+
+    def forward(self, h: Tensor, signals: Mapping[str, Any], emb: Tensor) -> Joined:
+        return self.change(self.slot(h, signals, emb))
+
+
+class DropsKeys(Reference):
+    """Declares that it takes keys and values, and reads the tokens alone."""
+
+    def __init__(self, mount: Mount, sample: SampleShape) -> None:
+        super().__init__(mount, sample)
+        self.sequence = Rejoined(self.sequence, tokens_alone)
+
+
+def tokens_alone(joined: Joined) -> Joined:
+    return Joined(joined.tokens, None if joined.mask is None else joined.mask[:, : joined.tokens.shape[1]])
+
+
+class HearsMaskedKeys(Reference):
+    """Heeds the mask of tokens, and not that of the keys behind them."""
+
+    def __init__(self, mount: Mount, sample: SampleShape) -> None:
+        super().__init__(mount, sample)
+        self.sequence = Rejoined(self.sequence, keys_unmasked)
+
+
+def keys_unmasked(joined: Joined) -> Joined:
+    if joined.mask is None or joined.keys is None:
+        return joined
+    read = joined.mask[:, : joined.tokens.shape[1]]
+    return Joined(joined.tokens, torch.cat([read, read.new_ones(joined.keys.shape[:2])], dim=1), joined.keys, joined.values)
+
+
 class CallsTwice(Reference):
     def forward(self, x: Tensor, t: Tensor, signals: Mapping[str, Any]) -> Tensor:
         return super().forward(x, t, signals) + super().forward(x, t, signals)
@@ -163,6 +201,8 @@ def test_a_right_network_passes() -> None:
     ("network", "text"),
     [
         (DropsASite, "^heard: map.skip returns something else; .*: measured a relative difference of 0, allowed more than"),
+        (DropsKeys, "^heard: tokens.sequence joins keys and values; .*: measured a relative difference of 0, allowed more than"),
+        (HearsMaskedKeys, "^heard: tokens.sequence joins masked keys and values: measured a relative difference of"),
         (CallsTwice, "^sites: calls of the slot at .* in one forward: measured 2, allowed 1"),
         (Timeless, "^time: another time step: measured a relative difference of 0"),
         (MixesSamples, "^time: samples in another order"),

@@ -13,13 +13,18 @@ from cdkit_injectors.adagn import AdaGN
 from cdkit_injectors.adaln_single import AdaLNSingle
 from cdkit_injectors.adaln_zero import AdaLNZero
 from cdkit_injectors.add import Add
+from cdkit_injectors.added_kv import AddedKV
 from cdkit_injectors.concat import Concat
+from cdkit_injectors.concat_multi import ConcatMulti
 from cdkit_injectors.cross_attention import CrossAttention
 from cdkit_injectors.decoupled import Decoupled
 from cdkit_injectors.film import Film
 from cdkit_injectors.film_gain import FilmGain
+from cdkit_injectors.gated import Gated
 from cdkit_injectors.hint import Hint
 from cdkit_injectors.in_context import InContext
+from cdkit_injectors.perceiver import Perceiver
+from cdkit_injectors.spade import Spade
 from cdkit_injectors.text_query import TextQuery
 from cdkit_injectors.weights import Weights
 
@@ -40,9 +45,17 @@ KIT: list[tuple[Any, dict[str, str]]] = [
     (Add, {}),
     (partial(Add, hidden=12), {}),
     (Concat, {}),
+    (ConcatMulti, {}),
     (partial(Hint, channels=(8,)), {}),
+    (partial(Spade, hidden=8), {}),
+    (partial(Spade, hidden=8, resize="area"), {}),
+    (AddedKV, {"identity": "a softmax shares its weight among all keys"}),
     (InContext, {"identity": "a softmax shares its weight among all keys"}),
     (partial(TextQuery, heads=2), {}),
+    (partial(Gated, heads=2), {}),
+    (partial(Gated, head_dim=4), {}),
+    (partial(Perceiver, heads=2, latents=3), {}),
+    (partial(Perceiver, width=12, depth=1), {}),
 ]
 
 

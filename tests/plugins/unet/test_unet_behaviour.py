@@ -38,10 +38,9 @@ def picture(n: int = 2) -> tuple[Tensor, Tensor]:
     return rand(n, *SAMPLE), torch.linspace(0, 999, n, dtype=torch.float64)
 
 
-def shape_of(site: Site, n: int, padded: int) -> tuple[int, ...]:
-    """What h must be at a site, by what the site says of itself; inside, sides are multiples of `padded`."""
-    inside = padded if site.name != "input" else 1
-    rows, columns = (-(-side // inside) * inside // site.stride for side in SAMPLE[1:])
+def shape_of(site: Site, n: int) -> tuple[int, ...]:
+    """What h must be at a site, by what the site says of itself."""
+    rows, columns = (-(-side // site.padded) * site.padded // site.stride for side in SAMPLE[1:])
     return {
         "vector": (n, site.width),
         "map": (n, site.width, rows, columns),
@@ -57,9 +56,8 @@ def test_every_site_is_named_once_and_called_with_what_it_says(net: Any, recorde
     names = [site.name for site in recorder.sites]
     assert len(set(names)) == len(names)
     assert set(recorder.called) == set(names)
-    padded = getattr(net, "padded", 1)
     for site in recorder.sites:
-        assert recorder.called[site.name] == (shape_of(site, 3, padded), (3, site.embedding)), site
+        assert recorder.called[site.name] == (shape_of(site, 3), (3, site.embedding)), site
 
 
 @torch.no_grad()

@@ -129,6 +129,8 @@ def test_28_by_28_is_padded_to_32_by_32_inside(recorder: Any) -> None:
     assert shapes["down.0.block1.norm1"] == (1, 32, 32, 32)
     assert shapes["mid.attend"] == (1, 64, 128)
     assert net.multiple == 1
+    assert {site.padded for site in recorder.sites if site.name not in ("embed", "input")} == {8}
+    assert {site.padded for site in recorder.sites if site.name in ("embed", "input")} == {1}
 
 
 def test_no_level_at_all_is_refused(recorder: Any) -> None:

@@ -82,7 +82,7 @@ def _locate(model: Model, path: Path, streams: Mapping[str, Stream], calls: Mapp
 def _alone(slot: Slot, injector: str, signals: Signals, call: Call) -> Any:
     h, emb = torch.empty(call.h, device="meta"), torch.empty(call.emb, device="meta")
     out = slot.taps[injector](h, signals[slot.site.name][injector], emb)
-    return out.tokens if isinstance(out, Joined) else out
+    return (out.tokens, out.keys, out.values) if isinstance(out, Joined) else out
 
 
 def slots(model: Model) -> list[Slot]:

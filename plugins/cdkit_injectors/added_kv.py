@@ -1,0 +1,59 @@
+"""`added_kv`: words bring keys and values of their own to self-attention (GLIDE, Nichol et al. 2021, arXiv 2112.10741, 2.3).
+
+softmax(q(h) [k(h); k'(words)]ᵀ / √d) [v(h); v'(words)], one softmax over pixels and words. `in_context` has the backbone's own
+k and v read the words; here each site has projections k' and v' for them, under diffusers' names: add_k_proj, add_v_proj.
+"""
+
+from __future__ import annotations
+
+from cdkit.hooks import hookimpl
+from cdkit.parts import Adaptable, Joined, SequenceTap, Site, Stream, Widths, layers_of
+from torch import Tensor, nn
+
+from cdkit_injectors.masked import words_of
+from cdkit_injectors.streams import only
+
+
+class AddedKVTap(SequenceTap):
+    """The words' keys and values, of self-attention's width A. Signal: both (B, L, A), and (B, L) if the words have a mask.
+
+    Not the identity at birth, and it cannot be, for the reason that `in_context` gives: a softmax shares its weight of one
+    among all keys. A sample with no word that counts leaves the picture's attention as it is.
+    """
+
+    def __init__(self, keys: int, width: int) -> None:
+        super().__init__()
+        self.add_k_proj = nn.Linear(width, keys)
+        self.add_v_proj = nn.Linear(width, keys)
+
+    def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
+        tokens, mask = words_of(streams[0])
+        tokens = tokens.to(self.add_k_proj.weight.dtype)
+        keys_values = self.add_k_proj(tokens), self.add_v_proj(tokens)
+        return keys_values if mask is None else (*keys_values, mask)
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        return {name: Adaptable(layer) for name, layer in layers_of(self)}
+
+    def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Joined:
+        del emb
+        keys, values, *masks = signal
+        return Joined(h[:, :0], masks[0] if masks else None, keys.to(h.dtype), values.to(h.dtype))
+
+
+class AddedKV:
+    """Fills `sequence` sites whose self-attention takes more keys and values; reads one stream's tokens.
+
+    Raises ValueError where the stream has no tokens.
+    """
+
+    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...]) -> None:
+        _, self.width = only("added_kv", streams, widths, "tokens")
+
+    def tap(self, site: Site) -> SequenceTap | None:
+        return AddedKVTap(site.keys, self.width) if site.kind == "sequence" and site.keys else None
+
+
+@hookimpl
+def cdkit_injector() -> type[AddedKV]:
+    return AddedKV

@@ -1,0 +1,102 @@
+"""`gated`: self-attention over pixels and words, behind a gate that starts shut (GLIGEN, Li et al. 2023, 2301.07093, eq. 8).
+
+h + tanh(γ) · TS(SelfAttn([h, project(words)])), where TS keeps the picture's own tokens and γ starts at zero. Its parameters are
+those of diffusers' GatedSelfAttentionDense, name for name, as far as the equation goes: linear, norm1, attn, alpha_attn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from cdkit.hooks import hookimpl
+from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
+from einops import rearrange
+from torch import Tensor, nn
+
+from cdkit_injectors.heads import Heads
+from cdkit_injectors.masked import attend, counts, words_of
+from cdkit_injectors.streams import only
+
+
+class Attention(nn.Module):
+    """Projections of self-attention (C). None of them starts at zero: the gate does."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.to_q = nn.Linear(channels, channels, bias=False)
+        self.to_k = nn.Linear(channels, channels, bias=False)
+        self.to_v = nn.Linear(channels, channels, bias=False)
+        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+
+
+class GatedTap(Tap):
+    """h (B, N, C) -> h + tanh(alpha_attn) · what pixels and words answer to the pixels. At birth h itself: tanh(0) is zero.
+
+    Signal: keys and values of the words (B, L, C), and the mask (B, L) if they have one; their queries are never made, for TS
+    would drop the answers. A sample with no word that counts keeps h.
+    """
+
+    def __init__(self, channels: int, width: int, *, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.linear = nn.Linear(width, channels)
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = Attention(channels)
+        self.alpha_attn = nn.Parameter(torch.zeros(()))
+
+    def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
+        tokens, mask = words_of(streams[0])
+        words = self.norm1(self.linear(tokens.to(self.linear.weight.dtype)))
+        keys_values = self.attn.to_k(words), self.attn.to_v(words)
+        return keys_values if mask is None else (*keys_values, mask)
+
+    def adaptable(self) -> dict[str, Adaptable]:
+        """By peft's names; `to_out` is the first of a list, as in Stable Diffusion."""
+        return {path.removesuffix(".0"): Adaptable(layer) for path, layer in layers_of(self)}
+
+    def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Tensor:
+        del emb
+        keys, values, *masks = signal
+        pixels = self.norm1(h)
+        k = torch.cat([self.attn.to_k(pixels), keys.to(h.dtype)], dim=1)
+        v = torch.cat([self.attn.to_v(pixels), values.to(h.dtype)], dim=1)
+        mask = torch.cat([masks[0].new_ones(h.shape[:2]), masks[0]], dim=1) if masks else None
+        answer = self.attn.to_out[0](attend(self.attn.to_q(pixels), k, v, mask, heads=self.heads))
+        answer = (self.alpha_attn.tanh() * answer).to(h.dtype)
+        return h + (answer.masked_fill(~rearrange(counts(masks[0]), "b 1 -> b 1 1"), 0) if masks else answer)
+
+
+class Gated:
+    """Fills `attend` sites; reads one stream's tokens. Named before `cross_attention`, it stands where GLIGEN put it.
+
+    heads or head_dim: one of them; neither means heads of about 64 channels. Raises ValueError where the stream or the heads
+    do not fit.
+    """
+
+    def __init__(
+        self,
+        streams: tuple[str, ...],
+        widths: tuple[Widths, ...],
+        *,
+        heads: Positive | None = None,
+        head_dim: Positive | None = None,
+    ) -> None:
+        _, self.width = only("gated", streams, widths, "tokens")
+        self.heads = Heads("gated", heads, head_dim)
+
+    def tap(self, site: Site) -> Tap | None:
+        if site.kind != "attend":
+            return None
+        return GatedTap(site.width, self.width, heads=self.heads.of(site.width, site.name))
+
+    @classmethod
+    def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As many heads as any width allows."""
+        return {name: value for name, value in options.items() if name not in ("heads", "head_dim")}
+
+
+@hookimpl
+def cdkit_injector() -> type[Gated]:
+    return Gated
