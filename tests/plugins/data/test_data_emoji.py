@@ -380,6 +380,21 @@ def test_what_npm_says_is_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         obtain([Tarball("tiny@1.0.0", "0" * 64)], tmp_path / "cache")
 
 
+def test_what_npm_packs_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = tarball(tmp_path / "packed.tgz", {"a.txt": b"hello"})
+    npm = tmp_path / "npm"
+    npm.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncp {tmp_path}/packed.tgz cdkit-tiny-1.0.0.tgz\n')
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    tiny = Tarball("@cdkit/tiny@1.0.0", hashlib.sha256(content).hexdigest())
+    (path,) = obtain([tiny], tmp_path / "cache")
+    assert members(path, lambda _: True) == {"a.txt": b"hello"}
+    assert [file.name for file in (tmp_path / "cache").iterdir()] == ["cdkit-tiny-1.0.0.tgz"]
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked[0] == "pack"
+    assert {"--ignore-scripts", "@cdkit/tiny@1.0.0"} <= {*asked}
+
+
 def test_a_tarball_is_read_in_memory_and_within_bounds(tmp_path: Path) -> None:
     path = tmp_path / "a.tgz"
     content = tarball(path, {"../../out.txt": b"x", "a.txt": b"hello", "b.txt": b"b" * 2000})
