@@ -31,9 +31,9 @@ def pixels(content: bytes, size: int) -> NDArray[np.uint8] | None:
     except (ValueError, OSError, UnidentifiedImageError):
         return None
     scale = size / max(picture.size)
-    if scale != 1:  # colours are weighted by alpha while resizing, or what is transparent would bleed into the edges
+    if scale != 1:  # Pillow weights colours by alpha while resizing, so that what is transparent does not bleed into the edges
         sides = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        picture = picture.convert("RGBa").resize(sides, Image.Resampling.LANCZOS).convert("RGBA")
+        picture = picture.resize(sides, Image.Resampling.LANCZOS)
     ground = Image.new("RGBA", (size, size), (255, 255, 255, 255))
     ground.alpha_composite(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
     found = np.asarray(ground.convert("RGB"))

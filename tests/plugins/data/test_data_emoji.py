@@ -229,6 +229,7 @@ def test_a_picture_that_is_no_square_keeps_its_shape() -> None:
     assert rows.min() in (15, 16)
     assert rows.max() in (47, 48)
     assert image[1, 30, 60] == 255, "what is transparent is white, whatever colour it hides"
+    assert image[2].min() > 195, "nor does that colour, green, bleed into the edge between blue and white"
 
 
 @fetch
