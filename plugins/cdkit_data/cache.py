@@ -12,7 +12,18 @@ from pathlib import Path
 from cdkit.parts import DataError, EnvironmentFault, cache_folder
 from torch import Tensor
 
-__all__ = ["cache_folder", "digest_of", "intact", "read_tensors", "say", "sha256", "write_tensors"]
+__all__ = [
+    "cache_folder",
+    "check_pinned",
+    "digest_of",
+    "intact",
+    "last_line",
+    "read_tensors",
+    "say",
+    "sha256",
+    "write_bytes",
+    "write_tensors",
+]
 
 
 def say(line: str) -> None:
@@ -25,15 +36,36 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_pinned(path: Path, digest: str) -> None:
+    """EnvironmentFault if a package's file is not the one that was pinned."""
+    found = sha256(path)
+    if found != digest:
+        raise EnvironmentFault(
+            f"{path}: sha256 is {found[:12]}…, expected {digest[:12]}…: not the file that was pinned",
+            hint="delete it and try again; if it stays so, the package was replaced and must not be used",
+        )
+
+
+def last_line(text: str, otherwise: str) -> str:
+    """The last line of what a program said, cut; `otherwise` if it said nothing."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else otherwise
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A safetensors file, written beside its place and then moved there; EnvironmentFault where that cannot be done."""
+    """A safetensors file, whole or not at all; EnvironmentFault where it cannot be written."""
     from safetensors.torch import save
 
+    write_bytes(path, save(dict(tensors)))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """A file, written beside its place and then moved there; EnvironmentFault where that cannot be done."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(save(dict(tensors)))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

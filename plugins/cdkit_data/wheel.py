@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cdkit.parts import DataError, EnvironmentFault
 
-from cdkit_data.cache import say, sha256
+from cdkit_data.cache import check_pinned, last_line, say
 
 LARGEST = 64 << 20  # bytes of a member, unpacked
 PATIENCE = 600  # seconds for pip
@@ -47,12 +47,7 @@ def obtain(package: Package, folder: Path) -> Path:
         raise EnvironmentFault(
             f"{folder}: cannot write here ({error.strerror})", hint="set CDKIT_CACHE to a folder that can be written"
         ) from error
-    found = sha256(path)
-    if found != package.sha256:
-        raise EnvironmentFault(
-            f"{path}: sha256 is {found[:12]}…, expected {package.sha256[:12]}…: not the file that was pinned",
-            hint="delete it and try again; if it stays so, the package was replaced and must not be used",
-        )
+    check_pinned(path, package.sha256)
     return path
 
 
@@ -68,7 +63,7 @@ def _download(package: Package, folder: Path) -> None:
                 timeout=PATIENCE,
                 check=False,
             )
-            problem = _last_line(done.stderr) if done.returncode else ""
+            problem = last_line(done.stderr, "pip gave no reason") if done.returncode else ""
         except subprocess.TimeoutExpired:
             problem = f"no answer within {PATIENCE} s"
         got = Path(temporary) / package.file
@@ -77,11 +72,6 @@ def _download(package: Package, folder: Path) -> None:
                 f"could not download {package.file}: {problem or 'pip brought another file'}", hint=package.by_hand(folder)
             )
         os.replace(got, folder / package.file)
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "pip gave no reason"
 
 
 def gunzip_members(path: Path, members: Sequence[str], *, largest: int = LARGEST) -> list[bytes]:

@@ -29,14 +29,15 @@ KEYS = (
 class BertLike(Padded):
     """A BERT from any source: tokens (B, L, D), zero where masked; mask (B, L); pooled (B, D), their mean or the first."""
 
-    def __init__(self, found: Source, *, length: int, pooled: str) -> None:
+    def __init__(self, found: Source, *, length: int, pooled: str, kind: Kind | None = None) -> None:
+        """kind: where its weights or its tokenizer are kept in another way than transformers' own."""
         from transformers.models.bert.configuration_bert import BertConfig
         from transformers.models.bert.modeling_bert import BertModel
         from transformers.models.bert.tokenization_bert import BertTokenizer
 
         config = made(BertConfig, found)
-        network = WithoutPooler(BertModel)
-        super().__init__(found, Kind(network, BertTokenizer), config, min(length, config.max_position_embeddings))
+        kind = kind or Kind(WithoutPooler(BertModel), BertTokenizer)
+        super().__init__(found, kind, config, min(length, config.max_position_embeddings))
         self.pooled = pooled
         self.widths = Widths(tokens=config.hidden_size, pooled=config.hidden_size)
 

@@ -32,7 +32,7 @@ def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @installed
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cdkit_encoders.minilm.digest", {}.get)  # a file that differs
+    monkeypatch.setattr("cdkit_encoders.packaged.digest", {}.get)  # a file that differs
     with pytest.raises(EnvironmentFault, match=r"model.safetensors is not the file that cdkit knows"):
         MiniLM()(["a cat"])
 
