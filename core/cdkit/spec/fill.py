@@ -115,9 +115,12 @@ def _text(dumper: Plain, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _stays_text(text) else '"')
 
 
+BREAKS = frozenset("\x85\u2028\u2029\ufeff")  # that YAML 1.1 folds into a blank where they stand without quotes
+
+
 def _stays_text(text: str) -> bool:
     try:
-        return isinstance(resolve(text), str)
+        return isinstance(resolve(text), str) and not BREAKS & set(text)
     except OverflowError:
         return False
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -115,3 +116,11 @@ def test_provenance_names_who_provides_each_part(read: Read, good: str) -> None:
         "encoder.words", "encoder.label", "injector.film", "injector.add", "backbone.net", "guider.cfg", "sampler.ddim",
         "dataset.digits", "metric.score",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("letter", ["\x85", "\u2028", "\u2029", "\ufeff", "\n", "\t", "\xa0"])
+def test_letters_that_yaml_folds_come_back(letter: str, good: str, registry: Registry) -> None:
+    for text in (letter, f"a{letter}b", f"{letter}b"):
+        spec = read_spec(good, overrides=[f"conditions.label.names=[{json.dumps(text)}]"], registry=registry)
+        again = read_spec(spec.to_yaml(), registry=registry)
+        assert again.conditions["label"].part.options["names"] == (text,)
