@@ -20,6 +20,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "controlnet": {"width": 16, "mult": (1, 2), "blocks": 1, "attention": (1,), "heads": 2},
     "unet_classic": {"width": 16, "mult": (1, 2), "heads": 2, "head_dim": 4},
     "dit": {"width": 16, "depth": 2, "heads": 2},
+    "mmdit": {"width": 16, "depth": 2, "heads": 2, "qk_norm": True},
 }
 INJECTORS: dict[str, dict[str, Any]] = {
     "cross_attention": {"heads": 2},
@@ -35,7 +36,8 @@ INJECTORS: dict[str, dict[str, Any]] = {
 STREAMS = {"decoupled": 2}  # of a case's streams each injector reads the first ones; unless it is named here, one
 
 
-PLACELESS = {("dit", "hint"): "its first layer takes patches, and a hint is added row by row"}
+ROWLESS = "its first layer takes patches, and a hint is added row by row"
+PLACELESS = {("dit", "hint"): ROWLESS, ("mmdit", "hint"): ROWLESS}
 
 
 def mounting(injectors: Mapping[str, ConditioningInjector], seed: int, sites: tuple[str, ...]) -> Mounting:
