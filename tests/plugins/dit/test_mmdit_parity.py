@@ -1,16 +1,24 @@
-"""The joint block against diffusers' JointTransformerBlock, in float64 on shared random weights, and mutants that must differ."""
+"""`mmdit` against diffusers in float64 on shared random weights: a block, mutants of it that must differ, and SD3's network.
+
+The network is built from a spec, with `in_context` for the words and `add` for the pooled text, as Stable Diffusion 3 has them.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from cdkit.parts import Site
+from cdkit.build import assemble
+from cdkit.parts import Site, Stream
+from cdkit.spec import read_spec
 from cdkit_dit.joint_block import JointBlock
 from diffusers.models.attention import JointTransformerBlock
+from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from torch import Tensor, nn
 from torch.autograd import gradcheck
+from torch.nn import functional as F
 
 WIDTH, HEADS = 12, 3
 PAIRS = {
@@ -33,6 +41,18 @@ PAIRS = {
     "ff_context.net.0.proj": "words.mlp.0",
     "ff_context.net.2": "words.mlp.2",
 }
+ROUND = {
+    "pos_embed.proj": "stem",
+    "time_text_embed.timestep_embedder.linear_1": "time.linear1",
+    "time_text_embed.timestep_embedder.linear_2": "time.linear2",
+    "time_text_embed.text_embedder.linear_1": "embed_site.taps.add.project.0",
+    "time_text_embed.text_embedder.linear_2": "embed_site.taps.add.project.2",
+    "context_embedder": "sequence.taps.in_context.project",
+    "norm_out.linear": "modulation.linear",
+    "proj_out": "out",
+}
+DEPTH, SIDE = 3, 8
+MMDIT = Path(__file__).parents[3] / "specs" / "mmdit_digits.yaml"
 UNASKED = {"attn.add_q_proj", "attn.norm_added_q"}  # the last block's: diffusers has them, and drops what they answer
 
 
@@ -69,9 +89,12 @@ def armed(module: nn.Module) -> Any:
 def theirs(*, last: bool, qk_norm: bool, exact: bool = True) -> Any:
     """exact: root mean squares in float64."""
     block = armed(JointTransformerBlock(WIDTH, HEADS, WIDTH // HEADS, last, "rms_norm" if qk_norm else None))
-    if qk_norm and exact:
-        for name in ("norm_q", "norm_k", "norm_added_q", "norm_added_k"):
-            setattr(block.attn, name, RootMeanSquare(getattr(block.attn, name).weight))
+    return exactly(block) if qk_norm and exact else block
+
+
+def exactly(block: Any) -> Any:
+    for name in ("norm_q", "norm_k", "norm_added_q", "norm_added_k"):
+        setattr(block.attn, name, RootMeanSquare(getattr(block.attn, name).weight))
     return block
 
 
@@ -87,17 +110,21 @@ def ours(block: Any, *, last: bool, qk_norm: bool) -> Any:
         qk_norm=qk_norm,
         last=last,
     ).double()
+    made.load_state_dict(renamed(block, last=last))
+    return made.eval()
+
+
+def renamed(block: Any, *, last: bool) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for path, tensor in block.state_dict().items():
         layer, leaf = path.rsplit(".", 1)
         if not (last and layer in UNASKED):
             weights[f"{PAIRS[layer]}.{leaf}"] = swapped(tensor) if last and layer == "norm1_context.linear" else tensor
-    made.load_state_dict(weights)
-    return made.eval()
+    return weights
 
 
 def swapped(tensor: Tensor) -> Tensor:
-    """diffusers' last block says scale, then shift; ours, like Stability's, shift, then scale."""
+    """Where diffusers has but two, they are scale, then shift; ours, like Stability's, are shift, then scale."""
     return torch.cat(tensor.chunk(2)[::-1])
 
 
@@ -251,3 +278,61 @@ def test_only_the_picture_has_places() -> None:
         ("b.norm2", "norm"),
         ("b.branch2", "branch"),
     ]
+
+
+def their_network(*, qk_norm: bool) -> Any:
+    network = armed(
+        SD3Transformer2DModel(
+            sample_size=SIDE,
+            patch_size=2,
+            in_channels=1,
+            num_layers=DEPTH,
+            attention_head_dim=WIDTH // HEADS,
+            num_attention_heads=HEADS,
+            joint_attention_dim=8,
+            caption_projection_dim=WIDTH,
+            pooled_projection_dim=8,
+            out_channels=1,
+            pos_embed_max_size=SIDE // 2,
+            qk_norm="rms_norm" if qk_norm else None,
+        )
+    )
+    for block in network.transformer_blocks if qk_norm else ():
+        exactly(block)
+    return network
+
+
+def our_network(network: Any, *, qk_norm: bool) -> Any:
+    """The model of a spec with the weights of theirs; positions too, which differ by the rounding to float32."""
+    told = (
+        f"backbone={{use: mmdit, patch: 2, width: {WIDTH}, depth: {DEPTH}, heads: {HEADS}, qk_norm: {str(qk_norm).lower()}}}",
+        "conditions.text={use: bytes, dim: 8, depth: 1}",
+        f"injectors=[{{use: in_context, streams: [text]}}, {{use: add, streams: [text], hidden: {WIDTH}}}]",
+    )
+    model = assemble(read_spec(MMDIT, overrides=told)).double().eval()
+    weights = {"sequence.taps.in_context.norm.weight": torch.ones(8), "sequence.taps.in_context.norm.bias": torch.zeros(8)}
+    for layer, name in ROUND.items():
+        for leaf, tensor in network.get_submodule(layer).state_dict().items():
+            weights[f"{name}.{leaf}"] = swapped(tensor) if layer == "norm_out.linear" else tensor
+    for i, block in enumerate(network.transformer_blocks):
+        weights |= {f"blocks.{i}.{path}": tensor for path, tensor in renamed(block, last=i == DEPTH - 1).items()}
+    model.backbone.load_state_dict(weights)
+    positions = network.pos_embed.pos_embed.transpose(1, 2).unflatten(2, (SIDE // 2, SIDE // 2))
+    torch.testing.assert_close(model.backbone.positions, positions, rtol=0, atol=1e-6)
+    model.backbone.positions = positions
+    return model
+
+
+@pytest.mark.parametrize("qk_norm", [False, True])
+@torch.no_grad()
+def test_the_network_is_that_of_stable_diffusion_3(qk_norm: bool) -> None:
+    peer = their_network(qk_norm=qk_norm)
+    model = our_network(peer, qk_norm=qk_norm)
+    x, words, pooled, t = rand(2, 1, SIDE, SIDE), rand(2, 5, 8, seed=1), rand(2, 8, seed=2), torch.tensor([20.0, 700.0])
+    # `in_context` normalises its words and SD3 does not, so SD3 is given what the norm leaves.
+    expected = peer(x, F.layer_norm(words, (8,)), pooled, t).sample
+    told = model.backbone(x, t, model.prepare({"text": Stream(tokens=words, pooled=pooled)}))
+    assert expected.std() > 0.3
+    torch.testing.assert_close(told, expected, rtol=0, atol=1e-12)
+    for other in (Stream(tokens=words.flip(2), pooled=pooled), Stream(tokens=words, pooled=pooled.flip(1))):
+        assert (model.backbone(x, t, model.prepare({"text": other})) - expected).abs().max() > 1e-3
