@@ -20,6 +20,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "controlnet": {"width": 16, "mult": (1, 2), "blocks": 1, "attention": (1,), "heads": 2},
     "unet_classic": {"width": 16, "mult": (1, 2), "heads": 2, "head_dim": 4},
     "dit": {"width": 16, "depth": 2, "heads": 2},
+    "mmdit": {"width": 16, "depth": 2, "heads": 2, "qk_norm": True},
 }
 INJECTORS: dict[str, dict[str, Any]] = {
     "cross_attention": {"heads": 2},
@@ -45,10 +46,11 @@ STREAMS = {"decoupled": 2}  # of a case's streams each injector reads the first 
 
 
 ROWLESS = "its blocks hold tokens, and a map is told row by row"
+PATCHES = "its first layer takes patches, and a hint is added row by row"
 PLACELESS = {
-    ("dit", "hint"): "its first layer takes patches, and a hint is added row by row",
-    ("dit", "spade"): ROWLESS,
-    ("dit", "concat_multi"): ROWLESS,
+    **{(name, method): ROWLESS for name in ("dit", "mmdit") for method in ("spade", "concat_multi")},
+    **{(name, "hint"): PATCHES for name in ("dit", "mmdit")},
+    ("mmdit", "added_kv"): "words have keys and values of their own there already: its sequence site takes tokens alone",
 }
 
 

@@ -158,8 +158,13 @@ def check_seeded(case: BackboneCase) -> None:
 
 
 def check_adaptable(case: BackboneCase) -> None:
-    """Every layer that it declares adaptable is called, so that a LoRA's correction of it is heard; it may declare none."""
-    network, _ = case.made()
+    """Every layer that it declares adaptable is called, so that a LoRA's correction of it is heard; it may declare none.
+
+    With tokens joined at every `sequence` site: a network may have layers for those alone.
+    """
+    network, probes = case.made()
+    for probe in probes.slots.values():
+        probe.push = float(probe.site.kind == "sequence")
     require_heard("adaptable", network.adaptable(), lambda: case.drawn(network))
 
 

@@ -22,6 +22,7 @@ BACKBONES = {
     "unet_classic": "{use: unet_classic, width: 16, mult: [1, 2], heads: 2, head_dim: 8, up_attention: true}",
     "controlnet": "{use: controlnet, width: 16, mult: [1, 2], blocks: 1, attention: [1], heads: 2}",
     "dit": "{use: dit, width: 16, depth: 2, heads: 2}",
+    "mmdit": "{use: mmdit, width: 16, depth: 2, heads: 2}",
 }
 INJECTORS = "[{use: %s, streams: [text]}, {use: film, streams: [text]}, {use: add, streams: [text]}]"
 WORDS = {
@@ -30,6 +31,7 @@ WORDS = {
     "unet_classic": "cross_attention",
     "controlnet": "cross_attention",
     "dit": "in_context",
+    "mmdit": "in_context",
 }
 EVERYTHING = "*"
 

@@ -217,7 +217,7 @@ def test_an_unknown_name_is_told_what_exists_and_what_is_near() -> None:
     with pytest.raises(UnknownPart) as caught:
         registry.get("backbone", "unett")
     assert str(caught.value) == "there is no backbone 'unett'; did you mean 'unet'?"
-    assert "dit, unet, unet_classic" in caught.value.hint
+    assert "dit, mmdit, unet, unet_classic" in caught.value.hint
     with pytest.raises(UnknownPart, match=r"there is no backbone 'film'; 'film' of cdkit==.* is of the kind injector"):
         registry.get("backbone", "film")
     with pytest.raises(PluginError, match=r"there is no kind 'backbon'; did you mean 'backbone'\?"):
