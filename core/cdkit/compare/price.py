@@ -37,7 +37,7 @@ def price_of(spec: Spec) -> Price:
     """Counted on the meta device: no weights are drawn. Encoders are not counted in MACs: arms read alike."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    model = assemble(spec, device="meta")
+    model = assemble(spec, device="meta").requires_grad_(False)
     counts = parameters(model)
     x, t = torch.empty((BATCH, *model.shape), device="meta"), torch.empty(BATCH, device="meta")
     with torch.no_grad():
