@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 CORE = ROOT / "core" / "cdkit"
 PLUGINS = ROOT / "plugins"
 FLOORS = {
-    "cli": 5,
+    "cli": 6,
+    "compare": 5,
     "engine": 4,
     "build": 3,
     "model": 3,
@@ -49,7 +50,7 @@ def imported(path: Path, *, typing: bool = False) -> Iterator[str]:
 def floor(module: str) -> int:
     """The floor of `cdkit.x.y`; the package itself stands above all."""
     parts = module.split(".")
-    return FLOORS[parts[1]] if len(parts) > 1 else 6
+    return FLOORS[parts[1]] if len(parts) > 1 else 7
 
 
 def files(folder: Path) -> list[Path]:

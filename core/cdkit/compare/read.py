@@ -84,7 +84,7 @@ def read_comparison(path: Path, *, registry: Registry | None = None) -> Comparis
     return Comparison(keys, arms, score, also, root.place)
 
 
-OWN = ("arms", "score", "also")
+OWN = ("arms", "score", "also", "every")
 
 
 def read_keys(draft: Draft, root: Table) -> ComparisonKeys | None:
@@ -118,8 +118,10 @@ def read_scores(draft: Draft, root: Table) -> tuple[PartSpec | None, tuple[PartS
 
 
 def read_arms(draft: Draft, root: Table, folder: Path) -> dict[str, Spec]:
-    """Each arm laid over the base, as a spec of its own; a mistake in one hides none in another."""
+    """Each arm laid over the base and what `every` says over that; a mistake in one hides none in another."""
     base, node = base_of(draft, root, folder), root.get("arms")
+    if base is not None and (every := root.get("every")) is not None:
+        base = laid_over(base, every)
     if not isinstance(node, Table) or len(node.entries) < 2:
         what = "missing key 'arms'" if node is None else f"{named(node)} of {len(getattr(node, 'entries', ()))}"
         where = root.place if node is None else node.place

@@ -224,6 +224,14 @@ def test_unfair_on_purpose_has_to_be_said(written: Write) -> None:
     assert read_comparison(written(("prompts: null", "prompts: null, lr: 0.1"), declared)).arms["none"].train.lr == 0.1
 
 
+def test_what_every_arm_gets_is_said_once(written: Write) -> None:
+    comparison = read_comparison(
+        written(("name: small", "name: small\nevery: {train: {steps: 9, prompts: null}, backbone: {width: 16}}"))
+    )
+    assert {spec.train.steps for spec in comparison.arms.values()} == {9}
+    assert {spec.backbone.options["width"] for spec in comparison.arms.values()} == {16}
+
+
 def test_two_arms_are_the_least(written: Write) -> None:
     with pytest.raises(SpecErrors, match="arms: a mapping of 1; expected a mapping of two arms at least"):
         read_comparison(written(("  told: {injectors: [{use: film, streams: [text]}]}\n", ""), ("  none:", "  asked:")))
