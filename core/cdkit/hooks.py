@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import click
+
     from cdkit.parts import (
         Autoencoder,
         Backbone,
+        Callback,
         ConditioningInjector,
         Dataset,
         Encoder,
@@ -78,6 +81,16 @@ def cdkit_metric() -> Callable[..., Metric]:  # type: ignore[empty-body]
 
 
 @hookspec
+def cdkit_callback() -> Callable[..., Callback]:  # type: ignore[empty-body]
+    """Hears how a training goes (`callback.NAME`)."""
+
+
+@hookspec
+def cdkit_command() -> click.Command:  # type: ignore[empty-body]
+    """A verb of the command line (`command.NAME`): `cdkit NAME`. It takes no name that cdkit has a verb of."""
+
+
+@hookspec
 def cdkit_format() -> type[Format]:  # type: ignore[empty-body]
     """How others keep the same models on disk (`format.NAME`)."""
 
@@ -87,4 +100,17 @@ def cdkit_run() -> Path:  # type: ignore[empty-body]
     """The folder of a trained run that ships in a package (`run.NAME`)."""
 
 
-KINDS = ("encoder", "injector", "backbone", "sampler", "guider", "autoencoder", "dataset", "metric", "format", "run")
+KINDS = (
+    "encoder",
+    "injector",
+    "backbone",
+    "sampler",
+    "guider",
+    "autoencoder",
+    "dataset",
+    "metric",
+    "callback",
+    "command",
+    "format",
+    "run",
+)

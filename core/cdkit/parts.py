@@ -26,6 +26,7 @@ __all__ = [
     "Adaptable",
     "Autoencoder",
     "Backbone",
+    "Callback",
     "CdkitError",
     "CheckpointError",
     "Conditioning",
@@ -461,6 +462,30 @@ class Metric(ABC):
     @abstractmethod
     def __call__(self, examinee: Examinee) -> Mapping[str, Any]:
         """Figures by name, JSON-ready, each with what is needed to read it (its floor, its interval, its n)."""
+
+
+class Callback:
+    """Hears how a training goes. A part of this kind is a frozen dataclass whose fields are its options.
+
+    It is handed numbers and folders, never the model in hand, so it cannot change what is trained; who wants to draw or score
+    loads the checkpoint that was just saved. Of these it defines those that it needs. One that raises is set aside, and named:
+    the training goes on without it.
+    """
+
+    def began(self, run: Path, step: int, steps: int) -> None:
+        """A training of `steps` steps begins in the run's folder, or goes on after `step` of them."""
+
+    def logged(self, step: int, values: Mapping[str, float]) -> None:
+        """What the journal writes of a step: `loss`, `lr`, `grad_norm`, `seconds`."""
+
+    def saved(self, step: int, checkpoint: Path) -> None:
+        """A checkpoint was committed: this folder, whole."""
+
+    def drawn(self, step: int, picture: Path) -> None:
+        """A grid of samples was drawn (PNG)."""
+
+    def ended(self, step: int) -> None:
+        """The training ended, was stopped or failed after so many steps; a checkpoint was saved unless it failed."""
 
 
 # --------------------------------------------------------------------------- what others call it

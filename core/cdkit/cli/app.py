@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 import click
@@ -28,29 +30,107 @@ VERBS = {
 
 
 class Verbs(click.Group):
-    """A group whose commands live in cdkit.cli.VERB; `--help` imports none of them."""
+    """A group whose commands live in cdkit.cli.VERB, and in plugins; `--help` imports none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return list(VERBS)
+        return [*VERBS, *plugged()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            near = difflib.get_close_matches(cmd_name, VERBS, n=1)
+        if cmd_name in VERBS:
+            command: click.Command = import_module(f"cdkit.cli.{cmd_name}").command
+            return command
+        verbs = self.list_commands(ctx)
+        if cmd_name not in verbs:
+            near = difflib.get_close_matches(cmd_name, verbs, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            ctx.fail(f"no command {cmd_name!r}; {hint}there are {', '.join(VERBS)}")
-        command: click.Command = import_module(f"cdkit.cli.{cmd_name}").command
-        return command
+            ctx.fail(f"no command {cmd_name!r}; {hint}there are {', '.join(verbs)}")
+        return taken(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
+        if theirs := plugged():
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(verb, f"Comes with {provider}.") for verb, provider in theirs.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if ctx.invoked_subcommand in (None, *VERBS):
+                raise
+            raise blamed(ctx.invoked_subcommand or "", error) from error
+
+
+def plugged() -> dict[str, str]:
+    """The verbs that plugins bring, each with its distribution; read from metadata alone."""
+    from cdkit.registry import Registry
+
+    registry = Registry.installed()
+    return {name: registry.provider("command", name) for name in registry.names("command")}
+
+
+def taken(verb: str) -> click.Command:
+    """A plugin's verb, imported now. PluginError that says why it cannot be."""
+    from cdkit.registry import Registry
+
+    command: click.Command = Registry.installed().get("command", verb)
+    return command
+
+
+def blamed(verb: str, error: Exception) -> Exception:
+    """What a plugin's verb raised: as it is where it was meant for people, else an error that names the plugin."""
+    from cdkit.errors import CdkitError, PluginError
+
+    if isinstance(error, (CdkitError, click.ClickException, click.exceptions.Exit, click.Abort, OSError)):
+        return error
+    hint = "`--debug` shows where; tell the plugin's author"
+    return PluginError(f"command {verb!r} of {plugged()[verb]} failed: {type(error).__name__}: {error}", hint=hint)
+
+
+def shut(variable: str) -> Callable[[click.Context, click.Parameter, object], None]:
+    """What an option that keeps plugins out does: the registry, and every process that is started from here, reads it there."""
+
+    def keep_out(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
+        del parameter
+        if value is False or value == ():
+            return
+        names = ",".join(value) if isinstance(value, tuple) else ""
+        before = os.environ.get(variable)
+        os.environ[variable] = names if before is None or not names else f"{before},{names}"
+        ctx.call_on_close(lambda: restore(variable, before))
+
+    return keep_out
+
+
+def restore(variable: str, value: str | None) -> None:
+    os.environ.pop(variable, None)
+    if value is not None:
+        os.environ[variable] = value
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(VERSION, prog_name="cdkit")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--no-plugins",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=shut("CDKIT_PLUGINS"),
+    help="Do without plugins.",
+)
+@click.option(
+    "--no-plugin",
+    metavar="NAME",
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=shut("CDKIT_NO_PLUGIN"),
+    help="Do without this distribution's parts.",
+)
 def cdkit(debug: bool) -> None:
     """Build, train, sample and compare conditional diffusion U-Nets out of registered parts.
 

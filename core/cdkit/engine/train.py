@@ -14,6 +14,7 @@ from torch import Tensor
 from cdkit.build import assemble
 from cdkit.engine.autoencoder import take_autoencoder
 from cdkit.engine.batches import Batch, Batches, loader
+from cdkit.engine.callbacks import Callbacks
 from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, committed, prune, set_aside_damaged, write_checkpoint
 from cdkit.engine.device import mixed_precision, pick_device
 from cdkit.engine.ema import Ema
@@ -102,6 +103,7 @@ class Trainer:
         self.ema = None if self.options.ema is None else Ema(self.model, self.options.ema)
         self.power = PowerEma(self.model, self.options.ema_lengths)
         self.names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+        self.callbacks = Callbacks(spec.callbacks, say)
         self.step = 0
         self.loss = float("nan")
         self.accelerator = accelerator(self.options, device)
@@ -189,6 +191,7 @@ class Trainer:
         """Every step that is left; saved at the end, at a signal, and as often as the spec says."""
         until = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
         journal = Journal(self.run.path, self.step)
+        self.callbacks.tell("began", self.run.path, self.step, self.options.steps)
         try:
             with progress(self.options.steps, self.step) as report:
                 for group in self._groups():
@@ -200,6 +203,7 @@ class Trainer:
             self._save_once()
         finally:
             journal.close()
+            self.callbacks.tell("ended", self.step)
         if stop.asked and self.step < self.options.steps:
             raise Stopped(stop.asked, self.step, str(self.run.path))
 
@@ -230,9 +234,9 @@ class Trainer:
         if self.step % self.options.log_every == 0 or self.step == self.options.steps:
             self.loss = float(torch.stack(losses).mean())
             rate = learning_rate(self.options, self.step - 1)
-            journal.write(
-                self.step, {"loss": self.loss, "lr": rate, "grad_norm": float(norm), "seconds": time.monotonic() - began}
-            )
+            values = {"loss": self.loss, "lr": rate, "grad_norm": float(norm), "seconds": time.monotonic() - began}
+            journal.write(self.step, values)
+            self.callbacks.tell("logged", self.step, values)
 
     def _check(self, norm: Tensor, losses: list[Tensor]) -> None:
         """Before the update, so that the weights are still those of the last good step."""
@@ -272,8 +276,9 @@ class Trainer:
         state = {"ledger": self.model.ledger.to_json(), "ema_updates": 0 if self.ema is None else self.ema.updates}
         if self.options.ema_lengths:
             state["power_updates"] = self.power.updates
-        write_checkpoint(self.run.checkpoints, self.step, tensors, state, facts(self.spec))
+        folder = write_checkpoint(self.run.checkpoints, self.step, tensors, state, facts(self.spec))
         prune(self.run.checkpoints, self.options.keep)
+        self.callbacks.tell("saved", self.step, folder)
 
     def draw(self) -> None:
         """What the task draws, with the averaged weights."""
@@ -283,6 +288,8 @@ class Trainer:
                 self.task.draw(self.model, self.batches, path)
             except UsageError as error:  # a grid that cannot be drawn is no reason to lose a training
                 self.say(f"no sample grid: {error}")
+                return
+        self.callbacks.tell("drawn", self.step, path)
 
 
 def snapshot_steps(steps: int, snapshots: int) -> set[int]:

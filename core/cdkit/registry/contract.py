@@ -14,6 +14,7 @@ BASES = {
     "autoencoder": ("Autoencoder",),
     "dataset": ("Dataset",),
     "metric": ("Metric",),
+    "callback": ("Callback",),
     "format": ("Format",),
 }
 CALLS = {"injector": "tap", "sampler": "__call__"}
@@ -25,10 +26,20 @@ def keep_contract(kind: str, part: Any) -> None:
         if not isinstance(part, Path):
             raise TypeError(f"cdkit_run returned {part!r}; expected a pathlib.Path")
         return
+    if kind == "command":
+        _keep_command(part)
+        return
     if not callable(part):
         raise TypeError(f"cdkit_{kind} returned {part!r}; expected a class or a function that makes the part")
     if isclass(part):
         _keep_class(kind, part)
+
+
+def _keep_command(part: Any) -> None:
+    import click
+
+    if not isinstance(part, click.Command):
+        raise TypeError(f"cdkit_command returned {part!r}; expected a click.Command, as @click.command() makes one")
 
 
 def _keep_class(kind: str, part: type[Any]) -> None:

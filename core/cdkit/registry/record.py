@@ -29,7 +29,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of one entry point: installed (not imported yet), loaded, failed, shut out by CDKIT_PLUGINS, or refused."""
+    """What is known of one entry point: installed (not imported yet), loaded, failed, shut out by the environment, or refused."""
 
     entry: Entry
     status: Status

@@ -42,7 +42,7 @@ class Registry:
 
     @classmethod
     def installed(cls) -> Registry:
-        """What the installed distributions claim, less those that CDKIT_PLUGINS shuts out. Imports none of them."""
+        """What the installed distributions claim, less those that the environment shuts out. Imports none of them."""
         return cls(claims())
 
     def extended(self, parts: Mapping[tuple[str, str], Factory]) -> Registry:

@@ -30,7 +30,10 @@ def editor_schema(registry: Registry) -> tuple[dict[str, Any], list[str]]:
 
     definitions: dict[str, Any] = {}
     failed: list[str] = []
-    kinds = {kind: one_of(registry, kind, definitions, failed) for kind in (*PARTS.values(), "encoder", "injector", "metric")}
+    kinds = {
+        kind: one_of(registry, kind, definitions, failed)
+        for kind in (*PARTS.values(), "encoder", "injector", "metric", "callback")
+    }
     properties: dict[str, Any] = {
         "cdkit": {"const": 1, "description": "The schema that the spec is written for."},
         "name": {"type": "string"},
@@ -45,6 +48,7 @@ def editor_schema(registry: Registry) -> tuple[dict[str, Any], list[str]]:
         "lora": {"anyOf": [section(options_of(LoraSection)), {"type": "null"}]},
         "train": section(options_of(TrainSection)),
         "evaluate": {"type": "array", "items": kinds["metric"]},
+        "callbacks": {"type": "array", "items": kinds["callback"]},
     }
     whole = {
         "$schema": DIALECT,

@@ -42,6 +42,7 @@ def filled(spec: Spec) -> dict[str, Any]:
         whole["lora"] = plain(asdict(spec.lora))
     whole["train"] = plain(asdict(spec.train))
     whole["evaluate"] = [part(metric) for metric in spec.evaluate]
+    whole["callbacks"] = [part(callback) for callback in spec.callbacks]
     return whole
 
 

@@ -23,7 +23,7 @@ from cdkit.spec.validate import joined, missing_section, unknown_key, validated
 SCHEMA = 1
 SECTIONS = (
     "cdkit", "name", "extends", "seed", "task", "sample", "conditions", "injectors", "backbone", "autoencoder", "diffusion",
-    "guidance", "sampler", "data", "lora", "train", "evaluate",
+    "guidance", "sampler", "data", "lora", "train", "evaluate", "callbacks",
 )  # fmt: skip
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 FILE_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,32})*")
@@ -72,6 +72,7 @@ def drafted(draft: Draft, root: Table) -> Spec | None:
     lora = read_lora(draft, root.get("lora"))
     train = draft.section(root.get("train"), TrainSection, "train")
     metrics = [part for _, part in draft.parts("metric", root.get("evaluate"), "evaluate")]
+    callbacks = [part for _, part in draft.parts("callback", root.get("callbacks"), "callbacks")]
     if draft.problems or head is None or sample is None or backbone is None or diffusion is None or train is None:
         return None
     return Spec(
@@ -93,6 +94,7 @@ def drafted(draft: Draft, root: Table) -> Spec | None:
         registry=draft.registry,
         lora=lora,
         task=head["task"],
+        callbacks=[part.spec for part in callbacks if part],
     )
 
 
