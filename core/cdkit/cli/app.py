@@ -23,6 +23,7 @@ VERBS = {
     "data": "List, fetch and show data sets.",
     "list": "List the parts that are installed.",
     "plugins": "Show where parts come from, and which cannot be used.",
+    "spec": "Fill, show, compare and explain specs.",
     "schema": "Print a JSON schema of specs, for editors.",
     "pack": "Make a small run folder to ship: averaged weights in half precision.",
     "doctor": "Examine this installation, or verify a run.",

@@ -63,8 +63,8 @@ class Run:
         return latest(self.checkpoints, say)
 
     def check_same(self, spec: Spec) -> None:
-        """SpecError, with the difference, if the run was made with another spec."""
-        before, now = (self.path / SPEC).read_text(encoding="utf-8"), spec.to_yaml()
+        """SpecError, with the difference, if the run was made with another spec; keys newer than the run are no difference."""
+        before, now = self.spec().to_yaml(), spec.to_yaml()
         if before != now:
             lines = difflib.unified_diff(before.splitlines(), now.splitlines(), str(self.path / SPEC), "now", lineterm="", n=0)
             raise SpecError(

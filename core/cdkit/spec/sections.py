@@ -31,9 +31,16 @@ class SampleSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSection:
-    """How a model is trained. `clip` is of the gradient's norm; `seed` of data order, noise and dropout.
+    """How a model is trained, by AdamW.
 
-    ema_lengths: of averages whose length can be chosen after training, each relative to it, kept `ema_snapshots` times.
+    steps: updates. batch: pictures in one forward pass. accumulate: forward passes an update. lr: after the warmup. betas: of
+    the moments of the gradient. weight_decay: of AdamW. warmup: updates over which lr rises from 0. decay: of lr after them, to
+    0 by `cosine`. clip: the largest norm of a gradient. ema: how much of the average of weights an update keeps; null: there is
+    no average. ema_lengths: of averages whose length can be chosen after training, each relative to it. ema_snapshots: how
+    often those are kept. seed: of data order, noise and dropout. precision: `auto` is bf16 where a GPU has it, else fp32.
+    workers: processes that read pictures. checkpoint_every: updates. keep: checkpoints, the latest ones. sample_every: updates
+    between grids of samples; 0: none is drawn. log_every: updates. prompts: what the grids show. compile: the backbone, by
+    torch.compile.
     """
 
     steps: Positive = 1000

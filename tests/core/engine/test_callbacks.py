@@ -115,3 +115,15 @@ def test_it_is_part_of_the_filled_spec_and_of_no_digest() -> None:
 def test_an_unknown_one_is_refused_beside_those_that_there_are() -> None:
     with pytest.raises(SpecErrors, match=r"there is no callback 'traker'; did you mean 'tracker'\?"):
         spec_with("[{use: traker, to: tensorboard}]")
+
+
+def test_a_run_that_is_older_than_a_key_goes_on(tmp_path: Path) -> None:
+    spec = spec_with("")
+    run = train(spec_with("", "train.steps=2"), tmp_path / "run", device="cpu", say=lambda _: None)
+    file = run.path / "spec.yaml"
+    older = file.read_text(encoding="utf-8").replace("callbacks: []\n", "").replace("steps: 2,", "steps: 4,")
+    assert older != file.read_text(encoding="utf-8")
+    file.write_text(older.replace("  steps: 2\n", "  steps: 4\n"), encoding="utf-8")
+    latest = train(spec, run.path, device="cpu", say=lambda _: None).latest()
+    assert latest is not None
+    assert latest.step == 4

@@ -1,0 +1,110 @@
+"""explain: what one key of a spec is: what it expects, its default, whose it is, and what its docstring says of it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from cdkit.errors import UsageError
+from cdkit.hooks import KINDS
+from cdkit.registry import Registry
+from cdkit.registry.names import did_you_mean
+from cdkit.spec.options import REQUIRED, Option, options_of
+from cdkit.spec.roles import core_keys, keys_of, role_of
+from cdkit.spec.sections import HeadKeys, LoraSection, SampleSection, TrainSection
+from cdkit.spec.words import expected
+
+KIND_OF: Mapping[str, str] = {
+    "conditions": "encoder",
+    "injectors": "injector",
+    "backbone": "backbone",
+    "autoencoder": "autoencoder",
+    "guidance": "guider",
+    "sampler": "sampler",
+    "data": "dataset",
+    "evaluate": "metric",
+    "callbacks": "callback",
+}  # which part a spec names in which section
+
+
+class Explained(NamedTuple):
+    """A key for a person. `default`: REQUIRED where there is none; `doc`: "" where nobody says more."""
+
+    key: str
+    expects: str
+    default: Any
+    provider: str
+    doc: str
+
+
+def explain(key: str, registry: Registry) -> Explained:
+    """A key by its section (`train.lr`), or by its part (`backbone.unet.width`). UsageError that names what there is."""
+    section, _, rest = key.partition(".")
+    found = sections()
+    if section in found:
+        return of_section(key, rest, found[section])
+    if key in options_of(HeadKeys):
+        return told(key, options_of(HeadKeys)[key], "cdkit", documented(HeadKeys))
+    kind = KIND_OF.get(section, section)
+    if kind not in KINDS:
+        known = [*found, *options_of(HeadKeys), *KIND_OF]
+        raise UsageError(f"{key!r} is no key{did_you_mean(section, known)}", hint=f"sections are {', '.join(known)}")
+    return of_part(key, kind, rest, registry)
+
+
+def sections() -> dict[str, Any]:
+    """The sections that belong to no part."""
+    from cdkit.diffusion.process import Diffusion
+
+    return {"sample": SampleSection, "diffusion": Diffusion, "lora": LoraSection, "train": TrainSection}
+
+
+def of_section(key: str, name: str, section: Any) -> Explained:
+    options = options_of(section)
+    if name not in options:
+        raise UsageError(f"{key!r} is no key{did_you_mean(name, options)}", hint=f"its keys are {', '.join(options)}")
+    return told(key, options[name], "cdkit", documented(section))
+
+
+def of_part(key: str, kind: str, rest: str, registry: Registry) -> Explained:
+    """`rest`: the part's name and its option; part names may hold dots themselves."""
+    use, _, name = rest.rpartition(".")
+    if not use:
+        raise UsageError(
+            f"{key!r} names no option of {kind} {rest or '?'!r}", hint=f"write {kind}.NAME.OPTION, such as backbone.unet.width"
+        )
+    factory = registry.get(kind, use)
+    keys = keys_of(kind, factory).options
+    if name not in keys:
+        raise UsageError(
+            f"{kind} {use!r} has no option {name!r}{did_you_mean(name, keys)}", hint=f"its keys are {', '.join(keys)}"
+        )
+    core = name in core_keys(role_of(kind, factory))
+    return told(key, keys[name], "cdkit" if core else registry.provider(kind, use), "" if core else documented(factory))
+
+
+def told(key: str, option: Option, provider: str, doc: str) -> Explained:
+    return Explained(key, expected(option.hint) or "a value", option.default, provider, sentences(doc, option.name))
+
+
+def documented(part: Any) -> str:
+    return inspect.getdoc(part) or ""
+
+
+def sentences(doc: str, name: str) -> str:
+    """What a docstring says after `name:`, up to the next `other:` or the paragraph's end."""
+    for paragraph in doc.split("\n\n"):
+        text = " ".join(paragraph.split())
+        found = re.search(rf"(?:^|[.;,] )(?:[a-z_]+, )*{re.escape(name)}(?:, [a-z_]+)*: (.*?)(?=[.;] [a-z_, ]+: |$)", text)
+        if found:
+            return found[1].rstrip(".") + "."
+    return ""
+
+
+def lines(found: Explained) -> list[str]:
+    """The explanation for a person."""
+    default = "required" if found.default is REQUIRED else f"{found.default!r}"
+    rows = [f"{found.key}  ({found.provider})", f"  expects  {found.expects}", f"  default  {default}"]
+    return [*rows, f"  {found.doc}"] if found.doc else rows
