@@ -22,7 +22,9 @@ PAGE = HERE / "index.md"
 TABLE = re.compile(r"(<!-- prices -->\n).*?(<!-- /prices -->)", re.DOTALL)
 LINE = re.compile(r"(<!-- price -->\n).*?(<!-- /price -->)", re.DOTALL)
 HOW = re.compile(r"(<!-- measured -->\n).*?(<!-- /measured -->)", re.DOTALL)
-TIMES = re.compile(r"^\| [^|]*?`([^|]+?)`[^|]*\|(?:[^|]*\|){4} ([\d.]+) ms, ([\d.]+) x \| ([\d.]+) ms, ([\d.]+) x \|$", re.MULTILINE)
+TIMES = re.compile(
+    r"^\| [^|]*?`([^|]+?)`[^|]*\|(?:[^|]*\|){4} ([\d.]+) ms, ([\d.]+) x \| ([\d.]+) ms, ([\d.]+) x \|$", re.MULTILINE
+)
 UNTOLD = "U-Net"
 NETWORK = """
 cdkit: 1
