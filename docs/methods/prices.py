@@ -22,9 +22,8 @@ PAGE = HERE / "index.md"
 TABLE = re.compile(r"(<!-- prices -->\n).*?(<!-- /prices -->)", re.DOTALL)
 LINE = re.compile(r"(<!-- price -->\n).*?(<!-- /price -->)", re.DOTALL)
 HOW = re.compile(r"(<!-- measured -->\n).*?(<!-- /measured -->)", re.DOTALL)
-TIMES = re.compile(
-    r"^\| [^|]*?`([^|]+?)`[^|]*\|(?:[^|]*\|){4} ([\d.]+) ms, ([\d.]+) x \| ([\d.]+) ms, ([\d.]+) x \|$", re.MULTILINE
-)
+TIMED = r"([\d.]+) ms, ([\d.]+) x"
+TIMES = re.compile(rf"^\| [^|]*?`([^|]+?)`[^|]*\|(?:[^|]*\|){{4}} {TIMED} \| {TIMED} \|$", re.MULTILINE)
 UNTOLD = "U-Net"
 NETWORK = """
 cdkit: 1
@@ -111,7 +110,8 @@ def table(times: Mapping[str, Time]) -> str:
     """A row a method: its page, and what it adds in weights, in MACs and in time. KeyError for a method that has no times."""
     base = price_of(spec_of(None))
     head = (
-        "| method | reads | parameters | MACs a step (millions) | once a prompt (millions) | a training step | a denoiser call |\n"
+        "| method | reads | parameters | MACs a step (millions) | once a prompt (millions) "
+        "| a training step | a denoiser call |\n"
         "|---|---|---|---|---|---|---|"
     )
     itself = f"| the `{UNTOLD}` itself | | {base.parameters:,} | {base.forward / 1e6:,.1f} | | {timed(times[UNTOLD])} |"
@@ -131,10 +131,10 @@ def timed(time: Time) -> str:
 def line(name: str, time: Time) -> str:
     """What stands on a method's own page."""
     price = added(name)
+    counted = f"{price.taps:,} parameters, {price.forward / 1e6:,.1f} million MACs a step and"
     return (
-        f"**Its price** on the network of [the table](index.md): {price.taps:,} parameters, {price.forward / 1e6:,.1f} million MACs a "
-        f"step and\n{price.prepare / 1e6:,.1f} million once a prompt; {time.step_ratio:.2f} times the training step, "
-        f"{time.call_ratio:.2f} times the denoiser call.\n"
+        f"**Its price** on the network of [the table](index.md): {counted}\n{price.prepare / 1e6:,.1f} million once a prompt; "
+        f"{time.step_ratio:.2f} times the training step, {time.call_ratio:.2f} times the denoiser call.\n"
     )
 
 
