@@ -51,6 +51,13 @@ def test_every_method_has_a_page(name: str) -> None:
     assert f"({name}.md)" in (METHODS / "index.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md", "docs/parts.md", "docs/methods/index.md"])
+def test_every_list_of_methods_is_whole(page: str) -> None:
+    rows = [line for line in (METHODS.parents[1] / page).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    listed = {name for line in rows for name in re.findall(r"`(\w+)`", line)}
+    assert set(Registry.installed().names("injector")) <= listed
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_page_stands_in_the_index(page: Path) -> None:
     assert f"]({page.name})" in (METHODS / "index.md").read_text(encoding="utf-8")
