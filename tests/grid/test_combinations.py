@@ -76,7 +76,7 @@ def severed(name: str) -> Callable[..., Any]:
 def proof_of(backbone: str, told: Told, parts: Mapping[tuple[str, str], Any] | None = None, cut: int | None = None) -> Proof:
     """The proof of a spec that is told so; `cut`: which of the injectors is a severed one."""
     read = dict.fromkeys(stream for _, stream, _ in told)
-    conditions = [name for name in CONDITIONS if name in read or "both" in read and name in ("text", "sizes")]
+    conditions = [name for name in CONDITIONS if name in read or ("both" in read and name in ("text", "sizes"))]
     injectors = [
         f"  - {{use: {use if place != cut else 'severed'}, name: {use}, streams: [{stream}]{more}}}"
         for place, (use, stream, more) in enumerate(told)
