@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 LOG = logging.getLogger("cdkit.data")
+SIZES = "sizes"
 
 
 @dataclass(slots=True)
@@ -47,7 +48,9 @@ class Folder(Dataset):
     An empty caption says nothing and trains the unconditional branch; a missing one is an error. Further text columns
     are handed on if `also` names them (`label`, `text.zh`). `skip_bad` leaves out pictures that cannot be read, at most
     `most_bad`. A `split` column (or folders train/, validation/, test/, each with its manifest) decides the splits; else
-    a hash of the file does. Equal files are one picture, with all that is said of them.
+    a hash of the file does. Equal files are one picture, with all that is said of them. `sizes: true` adds a column of that
+    name, what SDXL is told of a picture: its rows and columns in the file, where it was cut when it had been scaled (top,
+    left), and `size` twice.
     """
 
     def __init__(
@@ -63,12 +66,18 @@ class Folder(Dataset):
         background: tuple[int, int, int] = (255, 255, 255),
         skip_bad: bool = False,
         most_bad: NonNegative = 10,
+        sizes: bool = False,
     ) -> None:
         if any(not 0 <= part <= 255 for part in background):
             raise ValueError(f"background is {list(background)}; expected three numbers from 0 to 255")
         self.path = Path(path).expanduser()
         self.shape = SampleShape(channels, size, size)
-        self.columns = unique(("text", *also))
+        if sizes and SIZES in (column, *also):
+            raise ValueError(
+                f"sizes: true makes a column {SIZES!r}, and the manifest's {SIZES!r} is asked for too; expected one of them"
+            )
+        self.columns = unique(("text", *also, *([SIZES] if sizes else [])))
+        self.sizes = sizes
         self.column, self.also, self.crop, self.upscale, self.background = column, also, crop, upscale, background
         self.most_bad = most_bad if skip_bad else 0
 
@@ -102,7 +111,7 @@ class Folder(Dataset):
                 return
             picture = decode(content, entry.name, background=self.background, notes=found.notes)
             found.images[id] = self._prepared(picture, entry.name)
-            found.entries[id] = entry
+            found.entries[id] = self._measured(entry, picture) if self.sizes else entry
         except DataError as error:
             self._set_aside(error, entry, found)
 
@@ -133,6 +142,13 @@ class Folder(Dataset):
         image = functional.resize(image, [size, size] if self.crop == "squash" else [size], antialias=True)
         return functional.center_crop(image, [size, size])
 
+    def _measured(self, entry: Entry, picture: Picture) -> Entry:
+        """With SDXL's six numbers (Podell et al. 2023, section 2.2), rows first: original, crop, target."""
+        rows, columns, size = picture.height, picture.width, self.shape.height
+        shorter = min(rows, columns)
+        cut = (0, 0) if self.crop == "squash" else tuple(round((size * side // shorter - size) / 2) for side in (rows, columns))
+        return replace(entry, values={**entry.values, SIZES: ((rows, columns, *cut, size, size),)})
+
     def _summarise(self, found: Gathered) -> None:
         for line in found.notes.lines:
             LOG.warning("%s", line)
@@ -156,7 +172,8 @@ def _merged(first: Entry, again: Entry) -> Entry:
         )
     LOG.warning("%s: the same picture as line %d (%s); they are joined", again.line, first.line.number, again.name)
     joined: Mapping[str, tuple[Any, ...]] = {
-        column: unique((*said, *again.values[column])) for column, said in first.values.items()
+        column: unique((*said, *again.values.get(column, ())))  # nothing is measured twice
+        for column, said in first.values.items()
     }
     return replace(first, values=joined)
 

@@ -140,6 +140,39 @@ def test_several_captions_and_further_columns(tmp_path: Path) -> None:
     assert only(data).values == {"text": ("a cat", "cat"), "text.zh": ("猫",), "label": ("cat",)}
 
 
+@pytest.mark.parametrize("size", [(24, 16), (16, 27), (32, 32), (40, 17)])
+def test_sizes_say_how_large_a_picture_was_and_where_it_was_cut(size: tuple[int, int], tmp_path: Path) -> None:
+    """A ramp from left to right or top to bottom says of each row and column where it was in the file."""
+    columns, rows = size
+    ramp = np.linspace(0, 255, max(size)).round().astype(np.uint8)
+    grey = np.tile(ramp, (rows, 1)) if columns >= rows else np.tile(ramp[:, None], (1, columns))
+    write(tmp_path, {"a.png": encoded(Image.fromarray(np.stack([grey] * 3, axis=-1)))})
+    example = only(folder(tmp_path, size=8, sizes=True))
+    told = example.values["sizes"][0]
+    assert (told[:2], told[4:]) == ((rows, columns), (8, 8))
+    longer = max(size) * 8 // min(size)
+    seen = ((example.image[0] + 1) / 2 * (longer - 1)).mean(0 if columns >= rows else 1)
+    cut = torch.arange(8) + (told[3] if columns >= rows else told[2])
+    assert (told[2] if columns >= rows else told[3]) == 0
+    assert (seen - cut)[2:-2].abs().max() < 0.5, "a row further on would be off by one"
+
+
+def test_squashed_pictures_are_not_cut(tmp_path: Path) -> None:
+    write(tmp_path, {"a.png": encoded(plain(size=(24, 16)))})
+    assert only(folder(tmp_path, crop="squash", sizes=True)).values["sizes"] == ((16, 24, 0, 0, 8, 8),)
+
+
+def test_sizes_are_told_only_if_asked_for_and_once(tmp_path: Path) -> None:
+    write(tmp_path, {"a.png": encoded(noise(1)), "b.png": encoded(noise(1))})
+    quiet, telling = folder(tmp_path), folder(tmp_path, sizes=True)
+    assert (quiet.columns, telling.columns) == (("text",), ("text", "sizes"))
+    assert "sizes" not in only(quiet).values
+    assert only(telling).values["sizes"] == ((16, 16, 0, 0, 8, 8),)
+    assert quiet.fingerprint() != telling.fingerprint()
+    with pytest.raises(ValueError, match="sizes: true makes a column 'sizes', and the manifest's 'sizes' is asked for too"):
+        folder(tmp_path, sizes=True, also=("sizes",))
+
+
 def test_an_empty_caption_says_nothing_and_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, {"a.png": encoded(noise(1))}, [{"file_name": "a.png", "text": "  "}])
     with caplog.at_level(logging.INFO, logger="cdkit.data"):

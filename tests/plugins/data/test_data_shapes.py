@@ -165,3 +165,57 @@ def test_nothing_is_varied_in_training() -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match=r"size 8, count 10, objects 1: expected size >= 16, count >= 10, objects 1 or 2"):
         Shapes(size=8, count=10, objects=1)
+
+
+# --------------------------------------------------------------------------- how a picture came about, as SDXL is told it
+
+
+FRAMED = Shapes(size=16, count=600, objects=1, originals=(4, 16), margin=2)
+
+
+def sharpness(example: Example) -> float:
+    """The largest step from a row to the next, of [-1, 1]."""
+    return float((example.image[:, 1:] - example.image[:, :-1]).abs().max())
+
+
+def test_sizes_say_how_a_picture_was_drawn_and_cut() -> None:
+    examples = [example for name in SPLITS for example in FRAMED.split(name)]
+    told = [example.values["sizes"][0] for example in examples]
+    assert {(size[0], size[1]) for size in told} == {(4, 4), (16, 16)}
+    assert {size[2:4] for size in told} == {(top, left) for top in range(3) for left in range(3)}
+    assert {size[4:] for size in told} == {(16, 16)}
+    few, many = ([sharpness(one) for one in examples if one.values["sizes"][0][0] == rows] for rows in (4, 16))
+    assert max(few) < np.median(many), "what was drawn with few rows is blurred"
+
+
+def test_the_cut_is_where_it_is_said() -> None:
+    """The one picture, larger by the margin, holds every cut of it at the place that is told."""
+    wide = Shapes(size=18, count=200, objects=1)
+    cut = Shapes(size=16, count=200, objects=1, originals=(18,), margin=2)
+    for name in SPLITS:
+        whole = {example.values["text"]: [] for example in wide.split(name)}
+        for example in wide.split(name):
+            whole[example.values["text"]].append(example.image)
+        for example in cut.split(name):
+            _, _, top, left, rows, columns = example.values["sizes"][0]
+            parts = [image[:, top : top + rows, left : left + columns] for image in whole[example.values["text"]]]
+            assert any(torch.equal(part, example.image) for part in parts)
+
+
+def test_masks_are_cut_alike() -> None:
+    for example in list(FRAMED.split("train"))[:100]:
+        light, mask = (example.image + 1).amax(0) / 2, example.values["mask"][0][0]
+        assert torch.equal(light > 0.3, (mask * max(COLOURS[example.values["colour.1"][0]]) / 255) > 0.3)
+
+
+def test_without_them_nothing_is_said_and_nothing_changes() -> None:
+    assert "sizes" not in DATA.columns
+    assert "sizes" not in EXAMPLES[0].values
+    assert FRAMED.columns[-2:] == ("sizes", "mask")
+    prints = {Shapes(size=16, count=50, **options).fingerprint() for options in ({}, {"margin": 1}, {"originals": (8,)})}
+    assert len(prints) == 3
+
+
+def test_a_margin_that_cuts_things_away_is_refused() -> None:
+    with pytest.raises(ValueError, match="margin is 3; expected at most 2, an eighth of size 16: more cuts things away"):
+        Shapes(size=16, margin=3)
