@@ -452,12 +452,14 @@ class Metric(ABC):
     """A score. A part of this kind is a frozen dataclass whose fields are its options.
 
     figure: of what it answers, the one that a comparison compares, a number or a share; "" where none can be. lower: less of it
-    is better. by: a mapping in its answer that holds the same figure prompt by prompt; "" where there is none.
+    is better. by: a mapping in its answer that holds the same figure prompt by prompt, or picture by picture; "" where there is
+    none. groups: a mapping that holds it for pictures of one sort, such as those of a pair that was never trained on.
     """
 
     figure: ClassVar[str] = ""
     lower: ClassVar[bool] = False
     by: ClassVar[str] = ""
+    groups: ClassVar[str] = ""
 
     @abstractmethod
     def __call__(self, examinee: Examinee) -> Mapping[str, Any]:

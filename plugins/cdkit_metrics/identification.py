@@ -20,8 +20,10 @@ from torch import Tensor
 
 from cdkit_metrics.evaluator import images_of
 from cdkit_metrics.hashing import number, shuffled
-from cdkit_metrics.intervals import Share, share_of
+from cdkit_metrics.intervals import share_of
 from cdkit_metrics.words import told
+
+KIND = "split_kind"  # the column in which a set says what is new in a picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,17 @@ class Question:
 class Identification(Metric):
     """Asks of each picture which of K captions is its own.
 
+    Where a set says what is new in a picture (`split_kind`), each kind has a share of its own, and pictures that were trained
+    on are asked about too, as many: `seen` beside what was never seen.
+
     pairs: pictures asked about. candidates: K, the true caption among them; fewer where the split has fewer meanings.
     levels: noise levels in (0, 1). draws: of noise a picture and level, averaged. batch: pictures between two lines of
     progress. language, split: of the captions and pictures.
     """
 
     figure: ClassVar[str] = "identified"
+    by: ClassVar[str] = "pictures"
+    groups: ClassVar[str] = "kinds"
 
     pairs: Positive = 200
     candidates: Annotated[int, Ge(2)] = 10
@@ -62,19 +69,35 @@ class Identification(Metric):
             raise ValueError(f"levels {outside} lie outside (0, 1); 0 is a clean picture and 1 is nothing but noise")
 
     def __call__(self, examinee: Examinee) -> Mapping[str, Any]:
-        """`identified`: by the losses averaged over all levels. `levels`: by each level alone. `chance`: 1/K."""
+        """`identified`: by the losses averaged over all levels. `levels`: by each alone. `chance`: 1/K. `pictures`: which ones."""
         asked = questions(examinee.dataset, self.split, self.pairs, self.candidates, self.seed)
-        losses = torch.cat([self._losses(examinee, asked, start) for start in range(0, len(asked), self.batch)], dim=1)
-        answers = torch.tensor([question.answer for question in asked])
+        losses = self._asked(examinee, asked)
+        right = _right(losses.mean(0), asked)
+        kinds = {"kinds": self._kinds(examinee, asked, right)} if KIND in examinee.dataset.columns else {}
         return {
-            "identified": _share(losses.mean(0), answers).report(),
+            "identified": share_of(right).report(),
             "chance": 1 / len(asked[0].candidates),
             "candidates": len(asked[0].candidates),
-            "levels": {str(level): _share(at, answers).report() for level, at in zip(self.levels, losses, strict=True)},
+            "levels": {str(level): share_of(_right(at, asked)).report() for level, at in zip(self.levels, losses, strict=True)},
+            **kinds,
+            "pictures": {question.example.id: int(found) for question, found in zip(asked, right, strict=True)},
             "draws": self.draws,
             "split": self.split,
             "language": self.language,
         }
+
+    def _kinds(self, examinee: Examinee, asked: Sequence[Question], right: Sequence[bool]) -> dict[str, Any]:
+        """A share of each kind of picture, and of as many that were trained on."""
+        trained = questions(examinee.dataset, "train", self.pairs, self.candidates, self.seed)
+        found = _right(self._asked(examinee, trained).mean(0), trained)
+        rights: dict[str, list[bool]] = {}
+        for question, answered in (*zip(trained, found, strict=True), *zip(asked, right, strict=True)):
+            rights.setdefault(question.example.values[KIND][0], []).append(answered)
+        return {kind: share_of(answers).report() for kind, answers in rights.items()}
+
+    def _asked(self, examinee: Examinee, asked: Sequence[Question]) -> Tensor:
+        """The losses (levels, pictures, K) of all questions."""
+        return torch.cat([self._losses(examinee, asked, start) for start in range(0, len(asked), self.batch)], dim=1)
 
     def _losses(self, examinee: Examinee, asked: Sequence[Question], start: int) -> Tensor:
         """The losses (levels, pictures, K) of one batch of questions."""
@@ -101,7 +124,9 @@ def told_each(candidates: Sequence[Example], language: str) -> dict[str, list[An
     return {column: [row[column][0] for row in rows] for column in rows[0]}
 
 
-def questions(dataset: Dataset, split: Literal["validation", "test"], pairs: int, candidates: int, seed: int) -> list[Question]:
+def questions(
+    dataset: Dataset, split: Literal["train", "validation", "test"], pairs: int, candidates: int, seed: int
+) -> list[Question]:
     """Up to `pairs` questions of one width. Rivals are no two of one meaning, and none is true of the picture."""
     kinds: dict[str, list[Example]] = {}
     for example in dataset.split(split):
@@ -143,9 +168,9 @@ def disagree(example: Example, other: Example) -> bool:
     return not set(example.values.get(column, ())) & set(other.values.get(column, ()))
 
 
-def _share(losses: Tensor, answers: Tensor) -> Share:
-    """losses (N, K), answers (N,): how often the least loss is the true one's; of equals, the first (see Question)."""
-    return share_of((losses.argmin(1) == answers).tolist())
+def _right(losses: Tensor, asked: Sequence[Question]) -> list[bool]:
+    """losses (N, K): of which pictures the least loss is the true caption's; of equals, the first (see Question)."""
+    return (losses.argmin(1) == torch.tensor([question.answer for question in asked])).tolist()
 
 
 @hookimpl

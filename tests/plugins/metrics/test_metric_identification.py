@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -200,3 +201,39 @@ def test_one_meaning_is_no_question(tmp_path: Path, stub: Any) -> None:
 def test_levels_lie_between_clean_and_noise(level: float) -> None:
     with pytest.raises(ValueError, match=r"lie outside \(0, 1\)"):
         Identification(levels=(0.5, level))
+
+
+class Kinds(Clouds):
+    """Half of the held-out pictures are of a kind that the examinee knows nothing of."""
+
+    columns = (*Clouds.columns, "split_kind")
+
+    def split(self, name: Literal["train", "validation", "test"]) -> Sequence[Example]:
+        def kind(place: int) -> str:
+            return "seen" if name == "train" else ("pair", "thing")[place // 5 % 2]
+
+        return [replace(e, values={**e.values, "split_kind": (kind(i),)}) for i, e in enumerate(super().split(name))]
+
+
+def test_what_is_new_is_told_apart_from_what_was_seen(tmp_path: Path, stub: Any) -> None:
+    data = Kinds()
+    strangers = {e.image.sum().item() for e in data.split("test") if e.values["split_kind"] == ("thing",)}
+
+    def knows(images: Tensor, values: Mapping[str, Sequence[Any]], level: float, seeds: Sequence[int]) -> Tensor:
+        strange = torch.tensor([image.sum().item() in strangers for image in images])
+        return torch.where(strange, deaf(images, values, level, seeds), listening(images, values, level, seeds))
+
+    result = Identification(pairs=100, levels=(0.3, 0.6))(stub(data, tmp_path, losses=knows))
+    kinds = result[Identification.groups]
+    assert set(kinds) == {"seen", "pair", "thing"}
+    assert kinds["seen"]["n"] == 100
+    assert kinds["pair"]["n"] + kinds["thing"]["n"] == 100
+    assert min(kinds["seen"]["share"], kinds["pair"]["share"]) > 0.9
+    assert kinds["thing"]["share"] < 0.4
+
+
+def test_every_picture_is_told_of(tmp_path: Path, stub: Any) -> None:
+    result = Identification(pairs=30, levels=(0.3, 0.6))(stub(Clouds(), tmp_path, losses=listening))
+    assert sum(result[Identification.by].values()) == result["identified"]["count"]
+    assert len(result["pictures"]) == 30
+    assert "kinds" not in result
