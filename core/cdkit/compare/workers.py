@@ -19,6 +19,8 @@ from multiprocessing.connection import wait as wait_for
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from cdkit.compare.job import Answers, Ask, Crew, Job, Outcome
 from cdkit.compare.live import live
 from cdkit.compare.perform import Interrupted, performed
@@ -130,6 +132,8 @@ def begin(comparing: Comparing, devices: Sequence[str], setting: Setting, halt: 
     signal.signal(signal.SIGTERM, worker.hear)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     setting.take()
+    if comparing.device.startswith("cuda"):
+        torch.cuda.set_device(comparing.device)  # or whoever says `cuda` would open the first one, for every worker
     threading.Thread(target=watch, args=(halt,), daemon=True).start()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from cdkit.compare.crew import crew_of, devices, in_turn
 from cdkit.compare.fingerprint import fingerprint
+from cdkit.compare.job import Failed, Job, Outcome, Unfinished, gathered
+from cdkit.compare.live import line
+from cdkit.compare.setting import Setting
+from cdkit.engine.run import Run
+from cdkit.errors import EnvironmentFault, UsageError
 
 BASE = """
 cdkit: 1
@@ -43,11 +52,22 @@ prompts: [one, seven]
 PROGRAM = "from cdkit.cli.app import main; main()"
 
 
+def written(folder: Path) -> Path:
+    (folder / "base.yaml").write_text(BASE, encoding="utf-8")
+    (folder / "small.yaml").write_text(COMPARISON, encoding="utf-8")
+    return folder / "small.yaml"
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    (tmp_path / "base.yaml").write_text(BASE, encoding="utf-8")
-    (tmp_path / "small.yaml").write_text(COMPARISON, encoding="utf-8")
-    return tmp_path / "small.yaml"
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What one process finds."""
+    folder = tmp_path_factory.mktemp("alone")
+    return compared(written(folder), folder / "out")
 
 
 def lengthened(path: Path, steps: int, every: int) -> None:
@@ -83,11 +103,180 @@ def until_trained(child: subprocess.Popen[str], out: Path, step: int) -> None:
         time.sleep(0.02)
 
 
-def test_one_and_two_processes_find_the_same(path: Path, tmp_path: Path) -> None:
-    alone, together = compared(path, tmp_path / "alone"), compared(path, tmp_path / "together", "--jobs", "2")
+def is_written(run: Run) -> bool:
+    """Is there a process that has this run?"""
+    try:
+        with run.lock():
+            return False
+    except EnvironmentFault:
+        return True
+
+
+def test_one_and_two_processes_find_the_same(path: Path, tmp_path: Path, alone: dict[str, Any]) -> None:
+    together = compared(path, tmp_path / "together", "--jobs", "2")
     assert together["fingerprint"] == alone["fingerprint"]
     assert together["machine"].endswith("2 jobs at once on 1 device")
     assert len(list((tmp_path / "together" / "logs").glob("*-seed-*.log"))) == 4
-    child = started(path, tmp_path / "together", "--jobs", "2")
-    said, _ = child.communicate(timeout=120)
-    assert "1 of 4" not in said, "nothing is trained again"
+
+
+def test_killed_in_the_middle_of_a_training_it_ends_the_same(path: Path, tmp_path: Path) -> None:
+    """kill -9 of the command while two workers train: they end with it, and the next command goes on from what was saved."""
+    lengthened(path, steps=60, every=20)
+    whole = compared(path, tmp_path / "whole")
+    child = started(path, tmp_path / "cut", "--jobs", "2")
+    until_trained(child, tmp_path / "cut", 35)
+    child.kill()
+    child.communicate(timeout=60)
+    runs = [Run(path) for path in (tmp_path / "cut" / "runs").iterdir()]
+    deadline = time.monotonic() + 30
+    while any(map(is_written, runs)):
+        assert time.monotonic() < deadline, "a worker outlives the command"
+        time.sleep(0.05)
+    steps = {checkpoint.step for run in runs if (checkpoint := run.latest())}
+    assert steps & {20, 40}, "the kill came in the middle"
+    assert compared(path, tmp_path / "cut")["fingerprint"] == whole["fingerprint"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_reaches_all_workers_which_save(path: Path, tmp_path: Path, number: int, code: int) -> None:
+    lengthened(path, steps=100_000, every=100_000)
+    child = started(path, tmp_path / "out", "--jobs", "2")
+    until_trained(child, tmp_path / "out", 10)
+    child.send_signal(number)
+    said, errors = child.communicate(timeout=60)
+    assert child.returncode == code, errors
+    assert f"stopped by {number.name}, saved; the same command goes on" in errors
+    assert "Traceback" not in errors
+    assert said == "", "no cell is finished"
+    saved = [Run(run).latest() for run in (tmp_path / "out" / "runs").iterdir()]
+    assert saved
+    assert all(checkpoint is not None and 0 < checkpoint.step < 100_000 for checkpoint in saved)
+
+
+def test_all_workers_keep_to_the_minutes(path: Path, tmp_path: Path) -> None:
+    lengthened(path, steps=100_000, every=100_000)
+    child = started(path, tmp_path / "out", "--jobs", "2", "--minutes", "0.2")
+    _, errors = child.communicate(timeout=90)
+    assert child.returncode == 0, errors
+    assert errors.strip().endswith("the minutes are over; the same command goes on")
+    saved = [Run(run).latest() for run in (tmp_path / "out" / "runs").iterdir()]
+    assert len(saved) == 2, "those that had not begun do not begin"
+    assert all(checkpoint is not None for checkpoint in saved)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_cell_that_fails_is_told_after_all_others_are_trained(path: Path, tmp_path: Path, jobs: str) -> None:
+    text = COMPARISON.replace("name: small", "name: small\nvary: [injectors, train]")
+    path.write_text(
+        text.replace("streams: [text]}]}\nscore", "streams: [text]}], train: {lr: 1.0e+30}}\nscore"), encoding="utf-8"
+    )
+    child = started(path, tmp_path / "out", "--jobs", jobs)
+    said, errors = child.communicate(timeout=120)
+    assert child.returncode == 1
+    assert "error: added, seed 0: " in errors
+    assert "error: added, seed 1: " in errors
+    assert "hint: lower train.lr or train.clip, or train in fp32" in errors
+    assert "Traceback" not in errors
+    runs = {run.name.rsplit("-", 1)[0]: Run(run).latest() for run in (tmp_path / "out" / "runs").iterdir()}
+    finished = {name for name, checkpoint in runs.items() if checkpoint is not None and checkpoint.step == 6}
+    assert finished == {"told-0", "told-1"}
+    assert "told, seed 1, 6 steps" in said
+
+
+def test_a_worker_that_is_killed_is_told(path: Path, tmp_path: Path) -> None:
+    lengthened(path, steps=100_000, every=100_000)
+    child = started(path, tmp_path / "out", "--jobs", "2")
+    until_trained(child, tmp_path / "out", 10)
+    run = next((tmp_path / "out" / "runs").iterdir())
+    os.kill(int((run / ".lock").read_text().split()[1]), signal.SIGKILL)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert "a worker process ended without an answer" in errors
+    assert "hint: fewer --jobs need less memory; the same command goes on" in errors
+
+
+@pytest.mark.slow
+def test_with_ray_the_result_is_that_of_one_process(path: Path, tmp_path: Path, alone: dict[str, Any]) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    clustered = compared(path, tmp_path / "clustered", "--engine", "ray", "--jobs", "2")
+    assert clustered["fingerprint"] == alone["fingerprint"]
+    assert clustered["machine"].endswith("on Ray, 2 jobs at once at most")
+
+
+@pytest.mark.slow
+def test_a_signal_reaches_the_tasks_of_ray_which_save(path: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    lengthened(path, steps=100_000, every=100_000)
+    child = started(path, tmp_path / "out", "--engine", "ray")
+    until_trained(child, tmp_path / "out", 10)
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130, errors
+    saved = [Run(run).latest() for run in (tmp_path / "out" / "runs").iterdir()]
+    assert saved
+    assert all(checkpoint is not None and 0 < checkpoint.step < 100_000 for checkpoint in saved)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_it_is_said_how_to_get_it() -> None:
+    with pytest.raises(EnvironmentFault, match="--engine ray: Ray is not installed") as caught:
+        crew_of("ray", None, None)
+    assert caught.value.hint == 'pip install "cdkit[ray]", on every node'
+
+
+def test_ray_deals_out_the_devices() -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    with pytest.raises(UsageError, match="deals out the devices itself; --device cuda:1 cannot be kept"):
+        crew_of("ray", None, "cuda:1")
+
+
+def test_without_a_gpu_there_is_one_at_work() -> None:
+    assert devices("cpu") == ["cpu"]
+    assert crew_of("local", None, "cpu") is in_turn
+    assert crew_of("local", 3, "cpu").about == "3 jobs at once on 1 device"
+
+
+def test_a_problem_that_many_have_is_told_once() -> None:
+    jobs = [Job(name, "train", ()) for name in ("a, seed 0", "b, seed 0", "c, seed 0")]
+    full, other = Outcome(problem="the disk is full", hint="make room"), Outcome(problem="NaN")
+    said: list[str] = []
+    answers = iter([(2, other), (0, full), (1, full)])
+    with pytest.raises(Failed) as caught:
+        gathered(jobs, answers, said.append)
+    assert str(caught.value) == "a, seed 0; b, seed 0: the disk is full\nc, seed 0: NaN"
+    assert caught.value.hint == "make room"
+
+
+def test_values_come_in_the_order_of_their_jobs() -> None:
+    jobs = [Job(name, "train", ()) for name in "ab"]
+    said: list[str] = []
+    assert gathered(jobs, iter([(1, Outcome("B", said=("b is done",))), (0, Outcome("A"))]), said.append) == ["A", "B"]
+    assert said == ["b is done"]
+    with pytest.raises(Unfinished):
+        gathered(jobs, iter([(0, Outcome("A"))]), said.append)
+    with pytest.raises(Unfinished):
+        gathered(jobs, iter([(0, Outcome("A")), (1, Outcome(unfinished=True))]), said.append)
+
+
+def test_a_status_shows_how_far_each_is(tmp_path: Path) -> None:
+    journal = tmp_path / "metrics.jsonl"
+    job = Job("film, seed 0", "train", (), journal, 400)
+    assert line([job], 2, 7) == "2 of 7 done · film, seed 0: 0 of 400"
+    journal.write_text('{"step": 10, "loss": 1.0}\n{"step": 20, "loss": 0.9}\n{"st', encoding="utf-8")
+    assert line([job, Job("add, seed 0", "tested", ())], 2, 7) == "2 of 7 done · film, seed 0: 20 of 400 · add, seed 0"
+
+
+def test_a_fingerprint_sees_a_score_and_no_clock() -> None:
+    result = {"date": "today", "arms": {"film": {"scores": {"said_drawn": [0.5]}, "seconds": {"step": 0.1}}}}
+    later = {"date": "tomorrow", "arms": {"film": {"scores": {"said_drawn": [0.5]}, "seconds": {"step": 0.2}}}}
+    other = {"date": "today", "arms": {"film": {"scores": {"said_drawn": [0.6]}, "seconds": {"step": 0.1}}}}
+    assert fingerprint(result) == fingerprint(later) == fingerprint({**result, "fingerprint": "its own"})
+    assert fingerprint(result) != fingerprint(other)
+
+
+def test_threads_are_divided_unless_rounding_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
+    assert Setting.shared(8) == Setting(deterministic=False, threads=2)
+    assert Setting.shared(32).threads == 1
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    assert Setting.shared(1) == Setting(deterministic=True, threads=1)
