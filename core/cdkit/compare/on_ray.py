@@ -1,6 +1,7 @@
 """on_ray: a comparison's jobs as tasks of a Ray cluster, a GPU each where it has GPUs (Moritz et al. 2018, arXiv 1712.05889).
 
-The comparison's folder must lie where every node sees it, for all that a cell's work leaves is there.
+The folder in which the command is given and the comparison's must lie where every node sees them, under the same path: all that a
+cell's work reads and leaves is there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdkit.compare.job import Answers, Ask, Crew, Job, Outcome
@@ -41,8 +43,7 @@ def on_ray(jobs: int | None, device: str | None) -> Crew:
     @contextmanager
     def crew(comparing: Comparing) -> Generator[Ask]:
         with cluster() as ray, stoppable() as stop:
-            comparing.folder = comparing.folder.resolve()
-            given = ray.put((comparing, Setting(Setting.shared(1).deterministic, 1)))
+            given = ray.put((comparing, Setting(Setting.shared(1).deterministic, 1), Path.cwd()))
             task = ray.remote(max_retries=0, num_cpus=1, num_gpus=share(ray, device))(work)
 
             def start(job: Job) -> Any:
@@ -74,9 +75,10 @@ def share(ray: Any, device: str | None) -> int:
     return int(device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0)
 
 
-def work(given: tuple[Comparing, Setting], job: Job) -> Outcome:
-    """A task: Ray shows it its own GPU alone."""
-    comparing, setting = given
+def work(given: tuple[Comparing, Setting, Path], job: Job) -> Outcome:
+    """A task, in the folder where the command was given: paths mean what they meant there. Ray shows it its own GPU alone."""
+    comparing, setting, here = given
+    os.chdir(here)
     setting.take()
     return performed(comparing, job)
 

@@ -51,7 +51,7 @@ def workers(count: int, devices: Sequence[str]) -> Crew:
         pool = ProcessPoolExecutor(count, mp_context=context, initializer=begin, initargs=given)
         try:
             with stoppable() as stop:
-                yield lambda jobs: answers(pool, jobs, stop, halt.set, str(comparing.folder))
+                yield lambda jobs: answers(pool, count, jobs, stop, halt.set, str(comparing.folder))
         except BaseException:
             halt.set()
             raise
@@ -61,8 +61,10 @@ def workers(count: int, devices: Sequence[str]) -> Crew:
     return Crew(crew, f"{count} jobs at once on {len(set(devices))} device{'s' * (len(set(devices)) > 1)}")
 
 
-def answers(pool: ProcessPoolExecutor, jobs: Sequence[Job], stop: Stop, halt: Callable[[], None], where: str) -> Answers:
-    """What the workers answer. Interrupted, once all have saved, where a signal comes meanwhile."""
+def answers(
+    pool: ProcessPoolExecutor, count: int, jobs: Sequence[Job], stop: Stop, halt: Callable[[], None], where: str
+) -> Answers:
+    """What so many workers answer, who take jobs in their order. Interrupted, once all have saved, where a signal comes."""
     with deaf():
         places = {pool.submit(work, job): place for place, job in enumerate(jobs)}
     left: set[Future[Outcome]] = set(places)
@@ -74,7 +76,7 @@ def answers(pool: ProcessPoolExecutor, jobs: Sequence[Job], stop: Stop, halt: Ca
             if stop.asked:
                 halt()
                 left = {future for future in left if not future.cancel()}
-            show([jobs[places[future]] for future in left if future.running()], len(jobs) - len(left))
+            show([jobs[place] for place in sorted(map(places.__getitem__, left))[:count]], len(jobs) - len(left))
     if stop.asked:
         raise Interrupted(stop.asked, where)
 
