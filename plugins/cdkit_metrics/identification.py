@@ -69,7 +69,7 @@ class Identification(Metric):
             raise ValueError(f"levels {outside} lie outside (0, 1); 0 is a clean picture and 1 is nothing but noise")
 
     def __call__(self, examinee: Examinee) -> Mapping[str, Any]:
-        """`identified`: by the losses averaged over all levels. `levels`: by each alone. `chance`: 1/K. `pictures`: which ones."""
+        """`identified`: by the losses averaged over all levels. `levels`: by each alone. `chance`: 1/K. `pictures`: which."""
         asked = questions(examinee.dataset, self.split, self.pairs, self.candidates, self.seed)
         losses = self._asked(examinee, asked)
         right = _right(losses.mean(0), asked)
