@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,7 @@ def on_ray(jobs: int | None, device: str | None) -> Crew:
     UsageError for a device by number, since it is Ray that deals them out.
     """
     if importlib.util.find_spec("ray") is None:
-        raise EnvironmentFault(
-            "--engine ray: Ray is not installed", hint='pip install "cdkit[ray]", on every node of the cluster'
-        )
+        raise EnvironmentFault("--engine ray: Ray is not installed", hint='pip install "cdkit[ray]", on every node')
     if device not in {None, "cpu", "cuda"}:
         raise UsageError(f"--engine ray deals out the devices itself; --device {device} cannot be kept", hint="cpu, cuda or none")
 
@@ -58,8 +57,7 @@ def on_ray(jobs: int | None, device: str | None) -> Crew:
 def cluster() -> Generator[Any]:
     """Ray, connected; this machine alone is a cluster where there is none."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-    import ray
-
+    ray: Any = import_module("ray")  # which those who check types need not install
     mine = not ray.is_initialized()
     if mine:
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
