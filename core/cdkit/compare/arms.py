@@ -40,11 +40,16 @@ class Cell:
 
 
 def cells(
-    arms: Mapping[str, Spec], seeds: Sequence[int], steps: Mapping[str, int], init: str = "zero", *, averages: bool = False
+    arms: Mapping[str, Spec],
+    seeds: Sequence[int],
+    steps: Mapping[str, int],
+    init: str = "zero",
+    *,
+    lengths: tuple[float, ...] = (),
 ) -> list[Cell]:
-    """Seed by seed, so that an interrupted comparison has all arms of the first ones. averages: of lengths to be chosen later."""
+    """Seed by seed, so that an interrupted comparison has all arms of the first ones. lengths: of averages that are tracked."""
     made = {
-        (arm, seed): seeded(replace(spec, name=arm), seed, steps[arm], TRACKED if averages else spec.train.ema_lengths)
+        (arm, seed): seeded(replace(spec, name=arm), seed, steps[arm], lengths or spec.train.ema_lengths)
         for seed in seeds
         for arm, spec in arms.items()
     }

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-CLOCKS = frozenset({"date", "machine", "seconds", "fingerprint"})  # at any depth
+CLOCKS = frozenset({"date", "machine", "seconds", "speed", "fingerprint"})  # at any depth
 
 
 def fingerprint(result: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ class ComparisonKeys:
     much as the reference's `train.steps` take; the numbers of steps follow. init: how loudly a method speaks at birth: as it was
     made (`zero`), or all alike (`unit_response`). guidance: scales, and ema: relative lengths of the average of weights, of
     which each arm takes the pair that is best on the validation split. prompts: what the report shows; the data set's own where
-    there are none. shown: rows of pictures of them.
+    there are none. shown: rows of pictures of them. timing: what each arm takes is measured at the end, alone.
     """
 
     compare: Literal[1]
@@ -52,17 +52,22 @@ class ComparisonKeys:
     ema: tuple[Length, ...] = ()
     prompts: tuple[str, ...] = ()
     shown: Positive = 1
+    timing: bool = True
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared. `arms`: the spec of each, by name. `score`: the metric of the verdict; `also`: others, reported."""
+    """What is compared. `arms`: the spec of each, by name. `score`: the metric of the verdict; `also`: others, reported.
+
+    `heard`: the metric by which it is asked after how many steps words are heard; None: nobody asks.
+    """
 
     keys: ComparisonKeys
     arms: Mapping[str, Spec]
     score: PartSpec
     also: tuple[PartSpec, ...]
     place: Place
+    heard: PartSpec | None = None
 
     @property
     def reference(self) -> str:
@@ -76,15 +81,16 @@ def read_comparison(path: Path, *, registry: Registry | None = None) -> Comparis
     draft.problems += problems
     keys = read_keys(draft, root)
     score, also = read_scores(draft, root)
+    heard = draft.part("metric", root.get("heard"), "heard")
     arms = read_arms(draft, root, path.parent)
     if keys is not None:
         draft.problems += unlike(keys, arms, root)
     if draft.problems or keys is None or score is None:
         raise refusal(draft.problems)
-    return Comparison(keys, arms, score, also, root.place)
+    return Comparison(keys, arms, score, also, root.place, heard.spec if heard else None)
 
 
-OWN = ("arms", "score", "also", "every")
+OWN = ("arms", "score", "also", "heard", "every")
 
 
 def read_keys(draft: Draft, root: Table) -> ComparisonKeys | None:
@@ -114,6 +120,10 @@ def read_scores(draft: Draft, root: Table) -> tuple[PartSpec | None, tuple[PartS
         if part is not None and not getattr(part.factory, "figure", ""):
             problem = f"{part.spec.use} has no figure that arms could be compared by"
             draft.problems.append(Problem(part.spec.place, "score", problem, code="value"))
+    for place, part in enumerate(others, 1):
+        if part.spec.use in [other.spec.use for other in (found, *others)[:place] if other]:
+            problem = f"a second {part.spec.use}; scores are told apart by their names"
+            draft.problems.append(Problem(part.spec.place, "also", problem, code="duplicate-name"))
     return (found.spec if found else None), tuple(part.spec for part in others)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -29,7 +29,8 @@ def report(result: Mapping[str, Any], folder: Path) -> str:
         slider=slider(result),
         scores=rows(["arm", *heads(result)], (score_row(result, arm) for arm in arms)),
         curves=curves({name: arm["validation"] for name, arm in arms.items()}, str(result["figure"])),
-        prices=rows(PRICE, (price_row(name, arm) for name, arm in arms.items())),
+        groups=grouped(result),
+        prices=rows(price_heads(result), (price_row(name, arm) for name, arm in arms.items())),
         match=escape(str(result["match"])),
         budget=rows(["arm", *result["budget"]], (budget_row(result, arm) for arm in arms)),
         differences="".join(difference(arm, lines) for arm, lines in result["differences"].items()),
@@ -72,25 +73,70 @@ def fairness(result: Mapping[str, Any]) -> str:
 
 
 def heads(result: Mapping[str, Any]) -> list[str]:
-    return [f"{use} (seed by seed)" for use in result["verdicts"]] + ["beside the reference", "guidance", "average"]
+    scores = [f"{use} (seed by seed)" for use in result["verdicts"]]
+    return [*scores, "beside the reference", "guidance", "average", *(["heard after steps"] if hears(result) else [])]
+
+
+def hears(result: Mapping[str, Any]) -> bool:
+    return any(arm["heard"] for arm in result["arms"].values())
 
 
 def score_row(result: Mapping[str, Any], name: str) -> list[str]:
     arm = result["arms"][name]
-    scores = [f"{fmean(values):.4g} ({', '.join(f'{value:.4g}' for value in values)})" for values in arm["scores"].values()]
+    scores = [spelled(values) for values in arm["scores"].values()]
     found = result["verdicts"][result["score"]].get(name)
     scale = "none" if arm["guidance"] is None else f"{arm['guidance']:g}"
     average = "the spec's" if arm["ema"] is None else f"{arm['ema']:g}"
-    return [name, *scores, interval(found) if found else "the reference", scale, average]
+    heard = [steps_heard(arm["heard"])] if hears(result) else []
+    return [name, *scores, interval(found) if found else "the reference", scale, average, *heard]
 
 
-PRICE = ["arm", "parameters", "of the method", "MACs a step", "MACs once a prompt", "ms a training step"]
+PRICE = ["arm", "parameters", "of the method", "MACs a step", "MACs once a prompt"]
+SPEED = ["pictures a second, training", "ms a picture, alone", "ms a picture, 16 at once", "memory, training", "memory, drawing"]
+
+
+def price_heads(result: Mapping[str, Any]) -> list[str]:
+    return [*PRICE, *(SPEED if any(arm["speed"] for arm in result["arms"].values()) else ["ms a training step"])]
 
 
 def price_row(name: str, arm: Mapping[str, Any]) -> list[str]:
-    price = arm["price"]
+    price, speed = arm["price"], arm["speed"]
     counts = [f"{price[key]:,}" for key in ("parameters", "taps", "forward", "prepare")]
-    return [name, *counts, f"{1000 * arm['seconds']['step']:.1f}"]
+    if not speed:
+        return [name, *counts, f"{1000 * arm['seconds']['step']:.1f}"]
+    latency = [f"{1000 * speed['latency'][n]:.1f}" for n in ("1", "16")]
+    memory = [held(speed[key]) for key in ("training_memory", "sampling_memory")]
+    return [name, *counts, f"{speed['pictures_a_second']:.0f}", *latency, *memory]
+
+
+def held(size: int | None) -> str:
+    return "not measured on a CPU" if size is None else f"{size / 2**20:,.0f} MiB"
+
+
+def grouped(result: Mapping[str, Any]) -> str:
+    """A table for each score that knows sorts of pictures, such as those of pairs that were never trained on; "" without any."""
+    arms: Mapping[str, Any] = result["arms"]
+    first = next(iter(arms.values()))
+    tables = [
+        f"<h2>{escape(use)}, by what is new</h2><div class='scroll'>{rows(['arm', *groups], group_rows(arms, use, groups))}</div>"
+        for use, groups in first["groups"].items()
+    ]
+    return "".join(tables)
+
+
+def group_rows(arms: Mapping[str, Any], use: str, groups: Iterable[str]) -> Iterator[list[str]]:
+    for name, arm in arms.items():
+        yield [name, *(spelled(arm["groups"][use][group]) for group in groups)]
+
+
+def spelled(values: Sequence[float]) -> str:
+    """The mean of the seeds, and each of them."""
+    return f"{fmean(values):.4g} ({', '.join(f'{value:.4g}' for value in values)})"
+
+
+def steps_heard(steps: Sequence[int | None]) -> str:
+    """After how many steps of each seed; an arm that is told nothing hears nothing."""
+    return ", ".join("not yet" if step is None else str(step) for step in steps) or "nothing is said"
 
 
 def budget_row(result: Mapping[str, Any], name: str) -> list[str]:

@@ -58,6 +58,13 @@ def arm_of(comparing: Comparing, found: Mapping[str, Any], arm: str) -> dict[str
         **found["chosen"][arm]._asdict(),
         "seconds": {key: fmean(found["times"][cell.folder][key] for cell in cells) for key in ("step", "training")},
         "scores": {use: [test[use]["value"] for test in tests] for use in tests[0]},
+        "groups": {
+            use: {group: [test[use]["groups"][group] for test in tests] for group in tests[0][use]["groups"]}
+            for use in tests[0]
+            if tests[0][use]["groups"]
+        },
+        "heard": [found["heard"][cell.folder]["steps"] for cell in cells if cell.folder in found["heard"]],
+        "speed": found["speeds"].get(arm, {}),
         "validation": {
             str(choice): [found["validation"][cell.folder][choice]["value"] for cell in cells]
             for choice in found["validation"][cells[0].folder]
@@ -102,20 +109,34 @@ def differences(comparison: Comparison) -> dict[str, list[str]]:
 
 
 def as_csv(result: Mapping[str, Any]) -> str:
-    """A row an arm and seed, a column a score."""
+    """A row an arm and seed, a column a score, a group of pictures, a price."""
     out = io.StringIO()
-    scores = list(next(iter(result["arms"].values()))["scores"])
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["arm", "seed", *scores, "guidance", "ema", "steps", "parameters", "macs_forward", "seconds_a_step"])
-    for name, arm in result["arms"].items():
-        for place, seed in enumerate(result["seeds"]):
-            price = [
-                arm["guidance"],
-                arm["ema"],
-                arm["steps"],
-                arm["price"]["parameters"],
-                arm["price"]["forward"],
-                arm["seconds"]["step"],
-            ]
-            writer.writerow([name, seed, *(arm["scores"][score][place] for score in scores), *price])
+    rows = [row(name, arm, place, seed) for name, arm in result["arms"].items() for place, seed in enumerate(result["seeds"])]
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return out.getvalue()
+
+
+def row(name: str, arm: Mapping[str, Any], place: int, seed: int) -> dict[str, Any]:
+    groups = {f"{use}_{group}": by[place] for use, kinds in arm["groups"].items() for group, by in kinds.items()}
+    speed: Mapping[str, Any] = arm["speed"]
+    latency: Mapping[str, float] = speed.get("latency", {})
+    return {
+        "arm": name,
+        "seed": seed,
+        **{use: values[place] for use, values in arm["scores"].items()},
+        **groups,
+        "heard_after_steps": arm["heard"][place] if arm["heard"] else None,
+        "guidance": arm["guidance"],
+        "ema": arm["ema"],
+        "steps": arm["steps"],
+        "parameters": arm["price"]["parameters"],
+        "macs_forward": arm["price"]["forward"],
+        "seconds_a_step": arm["seconds"]["step"],
+        "pictures_a_second": speed.get("pictures_a_second"),
+        "seconds_a_picture": latency.get("1"),
+        "seconds_a_picture_of_16": latency.get("16"),
+        "training_memory": speed.get("training_memory"),
+        "sampling_memory": speed.get("sampling_memory"),
+    }

@@ -13,13 +13,15 @@ import torch
 
 from cdkit.build import assemble
 from cdkit.cache import cache_folder
-from cdkit.compare.arms import Cell, birth, cells, check_alive
+from cdkit.compare.arms import TRACKED, Cell, birth, cells, check_alive
 from cdkit.compare.crew import in_turn
+from cdkit.compare.heard import heard
 from cdkit.compare.job import Ask, Crew, Job, Unfinished, gathered
 from cdkit.compare.price import price_of
 from cdkit.compare.read import Comparison
 from cdkit.compare.response import calibrate
 from cdkit.compare.score import asked, made
+from cdkit.compare.speed import drew, trained
 from cdkit.engine.birth import keep_birth
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.examinee import Examined
@@ -75,9 +77,8 @@ class Comparing:
         self.until = time.time() + minutes * 60 if minutes is not None else float("inf")  # by the clock that machines share
         check_alive(comparison.arms)
         self.prices = {name: price_of(spec) for name, spec in comparison.arms.items()}
-        self.cells = cells(
-            comparison.arms, comparison.keys.seeds, self._steps(), comparison.keys.init, averages=bool(comparison.keys.ema)
-        )
+        lengths = TRACKED if comparison.keys.ema else TRACKED[:1] if comparison.heard else ()
+        self.cells = cells(comparison.arms, comparison.keys.seeds, self._steps(), comparison.keys.init, lengths=lengths)
 
     def _steps(self) -> dict[str, int]:
         """How many steps each arm gets. `seconds` are those of the reference: they are measured first, by training a little."""
@@ -93,7 +94,8 @@ class Comparing:
         """Everything that is left to do, and what came of it. Unfinished when the minutes are over, Failed where a job did."""
         births = {seed: self._births(seed) for seed in self.comparison.keys.seeds}
         with self.crew.opened(self) as ask:
-            return {"births": births, **self._found(ask)}
+            found = self._found(ask)
+        return {"births": births, **found, "speeds": self.speeds(found["chosen"]) if self.comparison.keys.timing else {}}
 
     def _found(self, ask: Ask) -> dict[str, Any]:
         """Every cell is trained before any is scored: an interrupted comparison has spent its time on what takes long."""
@@ -104,12 +106,15 @@ class Comparing:
         chosen = {arm: best(self.comparison, validation, self.of(arm)) for arm in arms}
         tested = self._gathered(ask, [Job(cell.name, "tested", (cell, chosen[cell.arm])) for cell in self.cells])
         drawn = self._gathered(ask, [Job(arm, "drawn", (arm, chosen[arm])) for arm in arms])
+        hearing = [cell for cell in self.cells if self.comparison.heard and cell.spec.conditions]
+        heard = self._gathered(ask, [Job(cell.name, "heard", (cell,)) for cell in hearing])
         return {
             "validation": validation,
             "chosen": chosen,
             "tests": dict(zip(folders, tested, strict=True)),
             "times": {cell.folder: self.times(cell) for cell in self.cells},
             "pictures": dict(zip(arms, drawn, strict=True)),
+            "heard": dict(zip((cell.folder for cell in hearing), heard, strict=True)),
         }
 
     def _gathered(self, ask: Ask, jobs: list[Job]) -> list[Any]:
@@ -188,6 +193,38 @@ class Comparing:
         if choice.ema is not None:
             load_average(model, averaged_at(self.run_of(cell), choice.ema), str(self.run_of(cell)))
         return model
+
+    def heard(self, cell: Cell) -> dict[str, Any]:
+        """After how many steps the cell's model heard its words, by the validation split."""
+        assert self.comparison.heard is not None
+        metric = made(self.comparison.heard, split="validation")
+        file = self.folder / SCORES / f"{cell.folder}-heard.json"
+        if not answered(file, repr(metric)):
+            if time.time() > self.until:
+                raise Unfinished
+            self.say(f"{cell.name}: after how many steps are words heard?")
+            model = load(self.run_of(cell), device=self.device)
+            examined = Examined(model, make_dataset(model.spec), cache_folder(), tell=quiet)
+            write(file, {"metric": repr(metric), **heard(model, self.run_of(cell), metric, examined)})
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    def speeds(self, chosen: Mapping[str, Choice]) -> dict[str, Any]:
+        """What each arm takes, measured once, alone, one arm after the other; again where an arm or the machine is another."""
+        kept = self.folder / SCORES / "speed.json"
+        keys = {"machine": machine(self.device), "arms": {arm: [self.of(arm)[0].key, str(chosen[arm])] for arm in chosen}}
+        if kept.is_file() and (known := json.loads(kept.read_text(encoding="utf-8")))["keys"] == keys:
+            return known["speeds"]
+        found: dict[str, Any] = {}
+        for arm, choice in chosen.items():
+            if time.time() > self.until:
+                raise Unfinished
+            self.say(f"{arm}: how fast is it?")
+            cell = self.of(arm)[0]
+            model = self._loaded(cell, choice)
+            found[arm] = drew(model, prompts(self.comparison, model), choice.guidance)
+            found[arm] |= trained(cell.spec, self.folder / "timing" / arm, self.device)
+        write(kept, {"keys": keys, "speeds": found})
+        return found
 
     def times(self, cell: Cell) -> dict[str, float]:
         """Seconds: of a step of training, the median of those that were logged; and of all of them."""

@@ -22,12 +22,14 @@ def made(part: PartSpec, **options: Any) -> Metric:
 
 
 def asked(metric: Metric, examined: Examined, scale: float | None) -> dict[str, Any]:
-    """What it answers at a guidance scale: `value`, `row` by prompt, `prompts`, and all of its answer as `result`."""
+    """What it answers at a guidance scale: `value`, `row` by prompt, `prompts`, `groups`, and all of its answer as `result`."""
     result = dict(metric(replace(examined, guidance=scale)))
     by: Mapping[str, Any] = result.get(metric.by, {}) if metric.by else {}
     prompts = sorted(by)
     row = [number(by[prompt]) for prompt in prompts] or [number(result[metric.figure])]
-    return {"value": number(result[metric.figure]), "row": row, "prompts": prompts, "result": result}
+    told: Mapping[str, Any] = result.get(metric.groups, {}) if metric.groups else {}
+    groups = {group: number(share) for group, share in told.items()}
+    return {"value": number(result[metric.figure]), "row": row, "prompts": prompts, "groups": groups, "result": result}
 
 
 def number(figure: Any) -> float:

@@ -6,7 +6,7 @@ lengths are tracked; out of snapshots of those, any other in between is put toge
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,18 @@ def keep_snapshot(run: Path, ema: PowerEma) -> Path:
     save_file({name: value.cpu().contiguous() for name, value in ema.tensors().items()}, temporary)
     temporary.replace(target)
     return target
+
+
+def snapshots(run: Path) -> Iterator[tuple[int, dict[float, dict[str, Tensor]]]]:
+    """After how many updates a run kept its averages, and each of them by its length, in order."""
+    from safetensors.torch import load_file
+
+    for file in sorted((run / FOLDER).glob("[0-9]*.safetensors")):
+        found: dict[float, dict[str, Tensor]] = {}
+        for key, value in load_file(file).items():
+            length, _, name = key.partition("|")
+            found.setdefault(float(length), {})[name] = value
+        yield int(file.stem), found
 
 
 def profile(updates: int, gamma: float, total: int) -> NDArray[np.float64]:

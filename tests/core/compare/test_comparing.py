@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from cdkit.compare.read import read_comparison
 from cdkit.compare.report import report
 from cdkit.compare.result import as_csv, result_of
 from cdkit.compare.run import Comparing, Unfinished
-from cdkit.errors import SpecError, UsageError
+from cdkit.errors import CdkitError, SpecError, UsageError
 from cdkit.spec import SpecErrors
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -41,6 +43,7 @@ name: small
 base: base.yaml
 seeds: [0, 1]
 guidance: [1.0]
+timing: false
 arms:
   asked:
   told: {injectors: [{use: film, streams: [text]}]}
@@ -254,3 +257,46 @@ def test_shipped_comparisons_read(path: Path) -> None:
     assert comparison.keys.name == path.stem
     for spec in comparison.arms.values():
         price_of(spec)
+
+
+def test_two_scores_of_one_name_are_refused(written: Write) -> None:
+    path = written(("prompts: [one, seven]", "also:\n  - {use: identification, pairs: 6}\nprompts: [one, seven]"))
+    with pytest.raises(SpecErrors, match=r"small\.yaml:\d+:\d+: also: a second identification; scores are told apart"):
+        read_comparison(path)
+
+
+def test_what_an_arm_takes_is_measured_once_and_is_in_page_and_table(written: Write, tmp_path: Path) -> None:
+    path, folder = written(("timing: false", "timing: true")), tmp_path / "out"
+    result, said = compared(path, folder)
+    assert [line for line in said if line.endswith("how fast is it?")] == [f"{arm}: how fast is it?" for arm in result["arms"]]
+    for arm in result["arms"].values():
+        assert arm["speed"]["pictures_a_second"] > 0
+        assert 0 < arm["speed"]["latency"]["16"] < arm["speed"]["latency"]["1"]
+        assert arm["speed"]["training_memory"] is None
+    assert "ms a picture, 16 at once" in report(result, folder)
+    rows = list(csv.DictReader(io.StringIO(as_csv(result))))
+    assert float(rows[0]["seconds_a_picture"]) == result["arms"]["asked"]["speed"]["latency"]["1"]
+    again, said = compared(path, folder)
+    assert not [line for line in said if "how fast" in line]
+    assert again["arms"]["asked"]["speed"] == result["arms"]["asked"]["speed"]
+
+
+def test_it_is_asked_after_how_many_steps_words_are_heard(written: Write, tmp_path: Path) -> None:
+    hears = "heard: {use: identification, pairs: 12, candidates: 4, levels: [0.5]}"
+    result, _ = compared(written(("prompts: [one, seven]", f"{hears}\nprompts: [one, seven]")), tmp_path / "out")
+    arms = result["arms"]
+    assert arms["none"]["heard"] == []
+    for name in ("asked", "told"):
+        for seed, step in enumerate(arms[name]["heard"]):
+            kept = json.loads((tmp_path / "out" / "scores" / f"{arms[name]['runs'][seed]}-heard.json").read_text())
+            asked = {int(at): share for at, share in kept["asked"].items()}
+            passed = [at for at, share in asked.items() if share >= 0.25 + 0.10]
+            assert step == (passed[0] if passed else None)
+            assert max(asked) == (step or 4), "asked no further than where it was heard"
+    assert "heard after steps" in report(result, tmp_path / "out")
+
+
+def test_a_metric_that_knows_no_chance_cannot_say_when_words_are_heard(written: Write, tmp_path: Path) -> None:
+    path = written(("prompts: [one, seven]", "heard: {use: frechet, pictures: 16, epochs: 1}\nprompts: [one, seven]"))
+    with pytest.raises(CdkitError, match="Frechet does not say what chance is"):
+        compared(path, tmp_path / "out")

@@ -43,6 +43,7 @@ name: small
 base: base.yaml
 seeds: [0, 1]
 guidance: [1.0]
+timing: false
 arms:
   told: {injectors: [{use: film, streams: [text]}]}
   added: {injectors: [{use: add, streams: [text]}]}
