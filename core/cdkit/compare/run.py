@@ -14,6 +14,7 @@ import torch
 from cdkit.build import assemble
 from cdkit.cache import cache_folder
 from cdkit.compare.arms import Cell, birth, cells, check_alive
+from cdkit.compare.budget import fitted, matched
 from cdkit.compare.price import price_of
 from cdkit.compare.read import Comparison
 from cdkit.compare.response import calibrate
@@ -34,6 +35,7 @@ Say = Callable[[str], None]
 SCORES = "scores"
 RUNS = "runs"
 RESPONSE = "response.json"
+UNLIKE = "unlike"  # in place of a digest of backbones
 SETTLED = 5  # logged steps that are not timed: caches fill
 
 
@@ -59,9 +61,10 @@ class Comparing:
     """A comparison in its folder: what was trained and scored there already is not done again."""
 
     def __init__(self, comparison: Comparison, folder: Path, *, device: str | None, minutes: float | None, say: Say) -> None:
-        self.comparison, self.folder, self.device, self.say = comparison, folder, device, say
+        self.folder, self.device, self.say = folder, device, say
         self.until = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
         check_alive(comparison.arms)
+        self.comparison = comparison = fitted(comparison)
         self.prices = {name: price_of(spec) for name, spec in comparison.arms.items()}
         self.cells = cells(
             comparison.arms, comparison.keys.seeds, self._steps(), comparison.keys.init, averages=bool(comparison.keys.ema)
@@ -69,8 +72,6 @@ class Comparing:
 
     def _steps(self) -> dict[str, int]:
         """How many steps each arm gets. `seconds` are those of the reference: they are measured first, by training a little."""
-        from cdkit.compare.budget import matched
-
         return matched(self.comparison, self.prices, self.folder, self.device)
 
     def go(self) -> dict[str, Any]:
@@ -94,16 +95,21 @@ class Comparing:
         return [cell for cell in self.cells if cell.arm == arm]
 
     def _births(self, seed: int) -> str:
-        """The one digest of all arms' backbones at birth. NumericsError where they differ, for then lots were drawn unevenly."""
+        """The one digest of all arms' backbones at birth; UNLIKE where backbones may differ, and do.
+
+        NumericsError where they do and may not, for then lots were drawn unevenly.
+        """
         kept = self.folder / SCORES / f"birth-{seed}.json"
         keys = {cell.arm: cell.key for cell in self.cells if cell.seed == seed}
         if kept.is_file() and (known := json.loads(kept.read_text()))["keys"] == keys:
             return known["digest"]
         found = {cell.arm: birth(cell.spec) for cell in self.cells if cell.seed == seed}
-        if len(set(found.values())) > 1 and "backbone" not in self.comparison.keys.vary:
+        alike = len(set(found.values())) == 1
+        if not alike and self.comparison.by != "backbone" and "backbone" not in self.comparison.keys.vary:
             raise NumericsError(f"seed {seed}: the arms' backbones are not bit-equal at birth: {found}")
-        write(kept, {"keys": keys, "digest": next(iter(found.values()))})
-        return next(iter(found.values()))
+        digest = next(iter(found.values())) if alike else UNLIKE
+        write(kept, {"keys": keys, "digest": digest})
+        return digest
 
     def train(self, cell: Cell, count: str) -> None:
         """A cell's run, from where it stopped; nothing where it is finished."""
