@@ -13,7 +13,7 @@ from cdkit.parts import Adaptable, Layout, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cdkit_injectors.inner import Inner, whole
+from cdkit_injectors.inner import Inner, inside
 from cdkit_injectors.modulation import beside, modulate, silent_linear
 from cdkit_injectors.streams import only, pooled_of
 
@@ -58,7 +58,7 @@ class AdaGN:
     def tap(self, site: Site) -> Tap | None:
         if site.kind != "norm":
             return None
-        inner = self.inner and whole(self.inner, site.name)
+        inner = inside(self.inner, site.name)
         return AdaGNTap(site.width, self.width, embedding=site.embedding, layout=site.layout, inner=inner)
 
 

@@ -24,7 +24,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cdkit_injectors.inner import Inner, whole
+from cdkit_injectors.inner import Inner, inside
 from cdkit_injectors.modulation import beside, modulate, silent_linear
 from cdkit_injectors.streams import only, pooled_of
 
@@ -142,7 +142,7 @@ class AdaLNSingle:
             self.shared, self.met = None, set()
         self.met.add(site.name)
         owns = self.shared is None
-        inner = self.inner and whole(self.inner, site.name)
+        inner = inside(self.inner, site.name)
         self.shared = shared = self.shared or Shared(self.width or site.width, self.pooled, site.embedding, inner)
         if site.embedding != shared.embedding:
             raise ValueError(

@@ -11,7 +11,7 @@ from cdkit.parts import Adaptable, Layout, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor
 from torch.nn import functional as F
 
-from cdkit_injectors.inner import Inner, silent, whole
+from cdkit_injectors.inner import Inner, inside, silent
 from cdkit_injectors.modulation import beside, modulate
 from cdkit_injectors.streams import only, pooled_of
 
@@ -83,7 +83,7 @@ class AdaLNZero:
         self.inner = inner
 
     def tap(self, site: Site) -> Tap | None:
-        inner = self.inner and whole(self.inner, site.name)
+        inner = inside(self.inner, site.name)
         if site.kind == "norm":
             return ModulationTap(site.width, self.width, layout=site.layout, inner=inner)
         if site.kind == "branch":

@@ -6,7 +6,7 @@ from cdkit.hooks import hookimpl
 from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor, nn
 
-from cdkit_injectors.inner import Inner, whole
+from cdkit_injectors.inner import Inner, inside
 from cdkit_injectors.modulation import silent_linear
 from cdkit_injectors.streams import only, pooled_of
 
@@ -51,7 +51,7 @@ class Add:
         self.inner = hidden if inner is None else inner
 
     def tap(self, site: Site) -> Tap | None:
-        hidden = self.inner and whole(self.inner, site.name)
+        hidden = inside(self.inner, site.name)
         return AddTap(site.width, self.width, hidden=hidden) if site.kind == "embed" else None
 
 

@@ -10,7 +10,7 @@ from cdkit.hooks import hookimpl
 from cdkit.parts import Adaptable, Joined, SequenceTap, Site, Stream, Widths, layers_of
 from torch import Tensor, nn
 
-from cdkit_injectors.inner import Inner, whole
+from cdkit_injectors.inner import Inner, inside
 from cdkit_injectors.masked import words_of
 from cdkit_injectors.streams import only
 
@@ -58,7 +58,7 @@ class AddedKV:
     def tap(self, site: Site) -> SequenceTap | None:
         if site.kind != "sequence" or not site.keys:
             return None
-        return AddedKVTap(site.keys, self.width, self.inner and whole(self.inner, site.name))
+        return AddedKVTap(site.keys, self.width, inside(self.inner, site.name))
 
 
 @hookimpl

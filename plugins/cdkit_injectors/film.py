@@ -6,7 +6,7 @@ from cdkit.hooks import hookimpl
 from cdkit.parts import Adaptable, Layout, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor
 
-from cdkit_injectors.inner import Inner, silent, whole
+from cdkit_injectors.inner import Inner, inside, silent
 from cdkit_injectors.modulation import beside, modulate
 from cdkit_injectors.streams import only, pooled_of
 
@@ -47,7 +47,7 @@ class Film:
     def tap(self, site: Site) -> Tap | None:
         if site.kind != "norm":
             return None
-        return FilmTap(site.width, self.width, layout=site.layout, inner=self.inner and whole(self.inner, site.name))
+        return FilmTap(site.width, self.width, layout=site.layout, inner=inside(self.inner, site.name))
 
 
 @hookimpl

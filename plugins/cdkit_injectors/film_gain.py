@@ -12,7 +12,7 @@ from cdkit.hooks import hookimpl
 from cdkit.parts import Adaptable, Layout, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor, nn
 
-from cdkit_injectors.inner import Inner, whole
+from cdkit_injectors.inner import Inner, inside
 from cdkit_injectors.modulation import beside
 from cdkit_injectors.streams import only, pooled_of
 
@@ -60,7 +60,7 @@ class FilmGain:
     def tap(self, site: Site) -> Tap | None:
         if site.kind != "norm":
             return None
-        return FilmGainTap(site.width, self.width, layout=site.layout, inner=self.inner and whole(self.inner, site.name))
+        return FilmGainTap(site.width, self.width, layout=site.layout, inner=inside(self.inner, site.name))
 
 
 @hookimpl

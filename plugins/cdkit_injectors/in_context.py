@@ -6,7 +6,7 @@ from cdkit.hooks import hookimpl
 from cdkit.parts import Adaptable, Joined, SequenceTap, Site, Stream, Widths, layers_of
 from torch import Tensor, nn
 
-from cdkit_injectors.inner import Inner, whole
+from cdkit_injectors.inner import Inner, inside
 from cdkit_injectors.masked import words_of
 from cdkit_injectors.streams import only
 
@@ -52,7 +52,7 @@ class InContext:
     def tap(self, site: Site) -> SequenceTap | None:
         if site.kind != "sequence":
             return None
-        return InContextTap(site.width, self.width, self.inner and whole(self.inner, site.name))
+        return InContextTap(site.width, self.width, inside(self.inner, site.name))
 
 
 @hookimpl

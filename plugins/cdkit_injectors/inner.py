@@ -23,6 +23,11 @@ def whole(inner: float, name: str, step: int = 1) -> int:
     return step * max(1, floor(inner / step + crc32(name.encode()) / 2**32))
 
 
+def inside(inner: float | None, name: str) -> int | None:
+    """The width at a site of this name, where one is given."""
+    return None if inner is None else whole(inner, name)
+
+
 def silent(inputs: int, outputs: int, inner: int | None) -> nn.Linear | nn.Sequential:
     """What says nothing at birth: one Linear, or Linear, SiLU and Linear with `inner` channels between them."""
     if inner is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 from cdkit.build import assemble
 from cdkit.build.report import parameters
@@ -13,7 +14,7 @@ from cdkit.spec.model import InjectorSpec
 
 OPTION = "inner"  # of an injector that can be resized: a number, in thousandths, which a fraction of its sites may round up
 DIGITS = 3
-WIDEST = 2.0**20
+WIDEST = 2**20
 LIMIT = 0.01
 HINTS = {  # by whether there is a narrower one
     True: "give its attention fewer `heads`, of which the width is a multiple, or the reference another width",
@@ -79,11 +80,18 @@ def at_width(injector: InjectorSpec, inner: float) -> InjectorSpec:
 def nearest(cost: Callable[[float], float], target: float) -> float:
     """The width at which a cost that grows with it comes nearest to the target, in as few digits as say so."""
     grain = 10**DIGITS
-    low, high = grain, 2 * grain  # in thousandths; the answer is between them
-    while cost(high / grain) < target and high < WIDEST * grain:
+
+    @cache
+    def costs(thousandths: int) -> float:
+        return cost(thousandths / grain)
+
+    low, high = grain, 2 * grain  # the answer is between them
+    while costs(high) < target and high < WIDEST * grain:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if cost(middle / grain) < target else (low, middle)
-    best = min((low / grain, high / grain), key=lambda inner: abs(cost(inner) - target))
-    return next(short for digits in range(DIGITS + 1) if cost(short := max(1.0, round(best, digits))) == cost(best))
+        low, high = (middle, high) if costs(middle) < target else (low, middle)
+    best = min(low, high, key=lambda width: abs(costs(width) - target))
+    units = [10**digits for digits in range(DIGITS, -1, -1)]
+    rounded = (ends * unit for unit in units for ends in (best // unit, -(-best // unit)) if ends)
+    return next(short for short in rounded if costs(short) == costs(best)) / grain
