@@ -13,6 +13,7 @@ from cdkit.parts import Adaptable, Layout, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cdkit_injectors.inner import Inner, inside
 from cdkit_injectors.modulation import beside, modulate, silent_linear
 from cdkit_injectors.streams import only, pooled_of
 
@@ -20,14 +21,16 @@ from cdkit_injectors.streams import only, pooled_of
 class AdaGNTap(Tap):
     """h -> h (1 + s) + b with s and b = project(SiLU(emb + told(pooled))). At birth h itself: `project` starts at zero.
 
-    Signal: told(pooled) (B, E). What it says depends on the time, so it is projected at every step.
+    Signal: told(pooled) (B, E). What it says depends on the time, so it is projected at every step. inner: they meet at that
+    width and not at E, as heard(emb) + told(pooled).
     """
 
-    def __init__(self, channels: int, width: int, *, embedding: int, layout: Layout) -> None:
+    def __init__(self, channels: int, width: int, *, embedding: int, layout: Layout, inner: int | None = None) -> None:
         super().__init__()
         self.layout: Layout = layout
-        self.told = nn.Linear(width, embedding)
-        self.project = silent_linear(embedding, 2 * channels)
+        self.told = nn.Linear(width, inner or embedding)
+        self.heard = nn.Identity() if inner is None else nn.Linear(embedding, inner, bias=False)
+        self.project = silent_linear(inner or embedding, 2 * channels)
 
     def prepare(self, *streams: Stream) -> Tensor:
         return self.told(pooled_of(streams[0]).to(self.told.weight.dtype))
@@ -36,21 +39,27 @@ class AdaGNTap(Tap):
         return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
     def forward(self, h: Tensor, signal: Tensor, emb: Tensor) -> Tensor:
-        both = F.silu(emb + signal).to(self.project.weight.dtype)
+        dtype = self.project.weight.dtype
+        both = F.silu(self.heard(emb.to(dtype)) + signal)
         scale, shift = (beside(vector, self.layout) for vector in self.project(both).chunk(2, dim=1))
         return modulate(h, scale, shift)
 
 
 class AdaGN:
-    """Fills `norm` sites; reads one stream's pooled vector, and the time embedding. Raises ValueError where it has none."""
+    """Fills `norm` sites; reads one stream's pooled vector, and the time embedding. Raises ValueError where it has none.
 
-    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...]) -> None:
+    inner: the width at which the two meet; none: that of the time embedding.
+    """
+
+    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...], *, inner: Inner | None = None) -> None:
         _, self.width = only("adagn", streams, widths, "pooled")
+        self.inner = inner
 
     def tap(self, site: Site) -> Tap | None:
         if site.kind != "norm":
             return None
-        return AdaGNTap(site.width, self.width, embedding=site.embedding, layout=site.layout)
+        inner = inside(self.inner, site.name)
+        return AdaGNTap(site.width, self.width, embedding=site.embedding, layout=site.layout, inner=inner)
 
 
 @hookimpl

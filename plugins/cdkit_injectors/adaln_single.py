@@ -24,6 +24,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cdkit_injectors.inner import Inner, inside
 from cdkit_injectors.modulation import beside, modulate, silent_linear
 from cdkit_injectors.streams import only, pooled_of
 
@@ -33,15 +34,17 @@ ROWS = 3  # shift, scale, gate: PixArt's order
 class Shared(nn.Module):
     """emb (B, E) and told(pooled) (B, E) -> rows (B, 3, W) of shift, scale and gate. At birth zero: `make` starts there.
 
-    `fits`: W -> C for every other width C, drawn when the first site of that width is met.
+    `fits`: W -> C for every other width C, drawn when the first site of that width is met. inner: time and condition meet at
+    that width and not at E, as heard(emb) + told(pooled).
     """
 
-    def __init__(self, width: int, pooled: int, embedding: int) -> None:
+    def __init__(self, width: int, pooled: int, embedding: int, inner: int | None = None) -> None:
         super().__init__()
         self.width = width
         self.embedding = embedding
-        self.told = nn.Linear(pooled, embedding)
-        self.make = silent_linear(embedding, ROWS * width)
+        self.told = nn.Linear(pooled, inner or embedding)
+        self.heard = nn.Identity() if inner is None else nn.Linear(embedding, inner, bias=False)
+        self.make = silent_linear(inner or embedding, ROWS * width)
         self.fits = nn.ModuleDict()
 
     def meet(self, channels: int) -> None:
@@ -50,7 +53,8 @@ class Shared(nn.Module):
             self.fits[str(channels)] = nn.Linear(self.width, channels, bias=False)
 
     def forward(self, emb: Tensor, told: Tensor, rows: slice, channels: int) -> Tensor:
-        made = self.make(F.silu(emb + told).to(self.make.weight.dtype))
+        dtype = self.make.weight.dtype
+        made = self.make(F.silu(self.heard(emb.to(dtype)) + told))
         asked = rearrange(made, "b (rows w) -> b rows w", rows=ROWS)[:, rows]
         return asked if channels == self.width else self.fits[str(channels)](asked)
 
@@ -111,14 +115,23 @@ TAPS: Mapping[str, type[SingleTap]] = {"norm": ModulationTap, "branch": GateTap}
 class AdaLNSingle:
     """Fills `norm` and `branch` sites; reads one stream's pooled vector, and the time embedding.
 
-    width: W, channels of the shared rows; none: those of the first site. One object is mounted on one network: its first tap
+    width: W, channels of the shared rows; none: those of the first site. inner: the width at which time and condition meet;
+    none: that of the time embedding. One object is mounted on one network: its first tap
     owns the MLP. A site that it meets again is another network's, and starts another MLP. Raises ValueError where the stream
     has no pooled vector, or where the time embedding is not as wide at every site.
     """
 
-    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...], *, width: Positive | None = None) -> None:
+    def __init__(
+        self,
+        streams: tuple[str, ...],
+        widths: tuple[Widths, ...],
+        *,
+        width: Positive | None = None,
+        inner: Inner | None = None,
+    ) -> None:
         _, self.pooled = only("adaln_single", streams, widths, "pooled")
         self.width = width
+        self.inner = inner
         self.shared: Shared | None = None
         self.met: set[str] = set()
 
@@ -129,7 +142,8 @@ class AdaLNSingle:
             self.shared, self.met = None, set()
         self.met.add(site.name)
         owns = self.shared is None
-        self.shared = shared = self.shared or Shared(self.width or site.width, self.pooled, site.embedding)
+        inner = inside(self.inner, site.name)
+        self.shared = shared = self.shared or Shared(self.width or site.width, self.pooled, site.embedding, inner)
         if site.embedding != shared.embedding:
             raise ValueError(
                 f"adaln_single at {site.name}: the time embedding is {site.embedding} wide here and {shared.embedding} at the "

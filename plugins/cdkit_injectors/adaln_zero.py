@@ -11,7 +11,8 @@ from cdkit.parts import Adaptable, Layout, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor
 from torch.nn import functional as F
 
-from cdkit_injectors.modulation import beside, modulate, silent_linear
+from cdkit_injectors.inner import Inner, inside, silent
+from cdkit_injectors.modulation import beside, modulate
 from cdkit_injectors.streams import only, pooled_of
 
 
@@ -21,13 +22,13 @@ class ModulationTap(Tap):
     Signal: scale and shift (B, C).
     """
 
-    def __init__(self, channels: int, width: int, *, layout: Layout) -> None:
+    def __init__(self, channels: int, width: int, *, layout: Layout, inner: int | None = None) -> None:
         super().__init__()
         self.layout: Layout = layout
-        self.project = silent_linear(width, 2 * channels)
+        self.project = silent(width, 2 * channels, inner)
 
     def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
-        return self.project(F.silu(pooled_of(streams[0])).to(self.project.weight.dtype)).chunk(2, dim=1)
+        return self.project(F.silu(pooled_of(streams[0])).to(next(self.parameters()).dtype)).chunk(2, dim=1)
 
     def adaptable(self) -> dict[str, Adaptable]:
         return {name: Adaptable(layer) for name, layer in layers_of(self)}
@@ -45,14 +46,14 @@ class GateTap(Tap):
     the gate opens, which is no identity but what the paper found to train best in transformers.
     """
 
-    def __init__(self, channels: int, width: int, *, layout: Layout, birth: int) -> None:
+    def __init__(self, channels: int, width: int, *, layout: Layout, birth: int, inner: int | None = None) -> None:
         super().__init__()
         self.layout: Layout = layout
         self.birth = birth
-        self.project = silent_linear(width, channels)
+        self.project = silent(width, channels, inner)
 
     def prepare(self, *streams: Stream) -> Tensor:
-        return self.birth + self.project(F.silu(pooled_of(streams[0])).to(self.project.weight.dtype))
+        return self.birth + self.project(F.silu(pooled_of(streams[0])).to(next(self.parameters()).dtype))
 
     def adaptable(self) -> dict[str, Adaptable]:
         return {name: Adaptable(layer) for name, layer in layers_of(self)}
@@ -66,17 +67,27 @@ class AdaLNZero:
     """Fills `norm` and `branch` sites; reads one stream's pooled vector. Raises ValueError where it has none.
 
     published: gates start at zero, as in the paper, so that at birth no branch is heard; else at one, the identity.
+    inner: hidden channels of an MLP, with SiLU, in place of the one Linear that there is where none is given.
     """
 
-    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...], *, published: bool = False) -> None:
+    def __init__(
+        self,
+        streams: tuple[str, ...],
+        widths: tuple[Widths, ...],
+        *,
+        published: bool = False,
+        inner: Inner | None = None,
+    ) -> None:
         _, self.width = only("adaln_zero", streams, widths, "pooled")
         self.birth = 0 if published else 1
+        self.inner = inner
 
     def tap(self, site: Site) -> Tap | None:
+        inner = inside(self.inner, site.name)
         if site.kind == "norm":
-            return ModulationTap(site.width, self.width, layout=site.layout)
+            return ModulationTap(site.width, self.width, layout=site.layout, inner=inner)
         if site.kind == "branch":
-            return GateTap(site.width, self.width, layout=site.layout, birth=self.birth)
+            return GateTap(site.width, self.width, layout=site.layout, birth=self.birth, inner=inner)
         return None
 
 

@@ -6,6 +6,7 @@ from cdkit.hooks import hookimpl
 from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor, nn
 
+from cdkit_injectors.inner import Inner, inside
 from cdkit_injectors.modulation import silent_linear
 from cdkit_injectors.streams import only, pooled_of
 
@@ -33,14 +34,25 @@ class Add:
     """Fills the `embed` site; reads one stream's pooled vector. Raises ValueError where it has none.
 
     hidden: width of a first Linear and SiLU (SDXL's add_embedding has them, as wide as the time embedding); none: one Linear.
+    inner: the same by the name that it has in every method. ValueError where both are given.
     """
 
-    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...], *, hidden: Positive | None = None) -> None:
+    def __init__(
+        self,
+        streams: tuple[str, ...],
+        widths: tuple[Widths, ...],
+        *,
+        hidden: Positive | None = None,
+        inner: Inner | None = None,
+    ) -> None:
         _, self.width = only("add", streams, widths, "pooled")
-        self.hidden = hidden
+        if hidden is not None and inner is not None:
+            raise ValueError(f"add: hidden is {hidden} and inner is {inner:g}, but both name one width; expected one of the two")
+        self.inner = hidden if inner is None else inner
 
     def tap(self, site: Site) -> Tap | None:
-        return AddTap(site.width, self.width, hidden=self.hidden) if site.kind == "embed" else None
+        hidden = inside(self.inner, site.name)
+        return AddTap(site.width, self.width, hidden=hidden) if site.kind == "embed" else None
 
 
 @hookimpl

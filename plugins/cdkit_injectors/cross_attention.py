@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from cdkit_injectors.heads import Heads
+from cdkit_injectors.inner import Inner
 from cdkit_injectors.masked import attend, counts, words_of
 from cdkit_injectors.modulation import silent_linear
 from cdkit_injectors.streams import only
@@ -23,28 +24,29 @@ Padding = Literal["mask", "attend"]
 
 
 class Attention(nn.Module):
-    """Projections of queries (C), of keys and values (D), and of the answer; the last starts at zero."""
+    """Projections of queries (C), of keys and values (D), and of the answer; the last starts at zero. A: its inner width."""
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, inner: int | None = None) -> None:
         super().__init__()
-        self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(width, channels, bias=False)
-        self.to_v = nn.Linear(width, channels, bias=False)
-        self.to_out = nn.ModuleList([silent_linear(channels, channels)])
+        inner = inner or channels
+        self.to_q = nn.Linear(channels, inner, bias=False)
+        self.to_k = nn.Linear(width, inner, bias=False)
+        self.to_v = nn.Linear(width, inner, bias=False)
+        self.to_out = nn.ModuleList([silent_linear(inner, channels)])
 
 
 class CrossAttentionTap(Tap):
     """h (B, N, C) -> h + attention of norm2(h) over the words. At birth h itself: `to_out` starts at zero.
 
-    Signal: keys and values (B, L, C), and the mask (B, L) if the words have one. A sample with no word that counts keeps h.
+    Signal: keys and values (B, L, A), and the mask (B, L) if the words have one. A sample with no word that counts keeps h.
     """
 
-    def __init__(self, channels: int, width: int, *, heads: int, padding: Padding) -> None:
+    def __init__(self, channels: int, width: int, *, heads: int, padding: Padding, inner: int | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.padding: Padding = padding
         self.norm2 = nn.LayerNorm(channels)
-        self.attn2 = Attention(channels, width)
+        self.attn2 = Attention(channels, width, inner)
 
     def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
         tokens, mask = words_of(streams[0] if self.padding == "mask" else Stream(tokens=streams[0].tokens))
@@ -70,7 +72,8 @@ class CrossAttention:
 
     heads or head_dim: one of them; neither means heads of about 64 channels. padding: "mask" keeps padding out; "attend"
     reads every position, as Stable Diffusion was trained to. width: what the tokens' width must be, to be sure of it.
-    Raises ValueError where the stream or the heads do not fit.
+    inner: A, the width of queries, keys and values, in multiples of the heads; none: C, the site's own. Raises ValueError
+    where the stream or the heads do not fit.
     """
 
     def __init__(
@@ -82,10 +85,12 @@ class CrossAttention:
         head_dim: Positive | None = None,
         padding: Padding = "mask",
         width: Positive | None = None,
+        inner: Inner | None = None,
     ) -> None:
         _, self.width = only("cross_attention", streams, widths, "tokens")
         self.heads = Heads("cross_attention", heads, head_dim)
         self.padding: Padding = padding
+        self.inner = inner
         if width not in (None, self.width):
             raise ValueError(
                 f"cross_attention expects tokens of width {width}, but stream {streams[0]!r} offers tokens of width {self.width}"
@@ -94,8 +99,8 @@ class CrossAttention:
     def tap(self, site: Site) -> Tap | None:
         if site.kind != "attend":
             return None
-        heads = self.heads.of(site.width, site.name)
-        return CrossAttentionTap(site.width, self.width, heads=heads, padding=self.padding)
+        inner, heads = self.heads.inside(self.inner, site.width, site.name)
+        return CrossAttentionTap(site.width, self.width, heads=heads, padding=self.padding, inner=inner)
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

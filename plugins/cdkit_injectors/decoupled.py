@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from cdkit_injectors.cross_attention import Attention, Padding
 from cdkit_injectors.heads import Heads
+from cdkit_injectors.inner import Inner
 from cdkit_injectors.masked import attend, counts, words_of
 from cdkit_injectors.streams import offers
 
-Part: TypeAlias = tuple[Tensor, ...]  # keys and values (B, L, C), and the mask (B, L) if there is one
+Part: TypeAlias = tuple[Tensor, ...]  # keys and values (B, L, A), and the mask (B, L) if there is one
 
 
 class DecoupledTap(Tap):
@@ -30,16 +31,16 @@ class DecoupledTap(Tap):
     nothing; where neither has one that does, a sample keeps h.
     """
 
-    def __init__(self, channels: int, widths: tuple[int, int], *, heads: int, padding: Padding, scale: float) -> None:
+    def __init__(self, channels: int, widths: tuple[int, int], *, heads: int, padding: Padding, scale: float, inner: int) -> None:
         super().__init__()
         self.heads = heads
         self.padding: Padding = padding
         self.scale = scale
         words, image = widths
         self.norm2 = nn.LayerNorm(channels)
-        self.attn2 = Attention(channels, words)
-        self.to_k_ip = nn.Linear(image, channels, bias=False)
-        self.to_v_ip = nn.Linear(image, channels, bias=False)
+        self.attn2 = Attention(channels, words, inner)
+        self.to_k_ip = nn.Linear(image, inner, bias=False)
+        self.to_v_ip = nn.Linear(image, inner, bias=False)
 
     def prepare(self, *streams: Stream) -> tuple[Part, Part]:
         words, image = streams
@@ -67,7 +68,7 @@ def projected(stream: Stream, to_k: nn.Linear, to_v: nn.Linear) -> Part:
 
 
 def answered(query: Tensor, part: Part, heads: int) -> Tensor:
-    """One softmax: query (B, N, C) over a part's keys -> (B, N, C), zero for a sample in which no token counts."""
+    """One softmax: query (B, N, A) over a part's keys -> (B, N, A), zero for a sample in which no token counts."""
     keys, values, *masks = part
     if not masks:
         return attend(query, keys, values, None, heads=heads)
@@ -86,7 +87,8 @@ class Decoupled:
 
     scale: how much the image answers beside the words; IP-Adapter trains at 1, and less of it is a weaker image. heads or
     head_dim: one of them; neither means heads of about 64 channels. padding: of the words, as for `cross_attention`; the
-    image's mask is always honoured. Raises ValueError where the streams or the heads do not fit.
+    image's mask is always honoured. inner: A, the width of queries, keys and values, in multiples of the heads; none: C, the
+    site's own. Raises ValueError where the streams or the heads do not fit.
     """
 
     def __init__(
@@ -98,22 +100,24 @@ class Decoupled:
         heads: Positive | None = None,
         head_dim: Positive | None = None,
         padding: Padding = "mask",
+        inner: Inner | None = None,
     ) -> None:
         self.widths = token_widths(streams, widths)
         self.heads = Heads("decoupled", heads, head_dim)
         self.padding: Padding = padding
         self.scale = scale
+        self.inner = inner
 
     def tap(self, site: Site) -> Tap | None:
         if site.kind != "attend":
             return None
-        heads = self.heads.of(site.width, site.name)
-        return DecoupledTap(site.width, self.widths, heads=heads, padding=self.padding, scale=self.scale)
+        inner, heads = self.heads.inside(self.inner, site.width, site.name)
+        return DecoupledTap(site.width, self.widths, heads=heads, padding=self.padding, scale=self.scale, inner=inner)
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """As many heads as any width allows."""
-        return {name: value for name, value in options.items() if name not in ("heads", "head_dim")}
+        return {name: value for name, value in options.items() if name not in ("heads", "head_dim", "inner")}
 
 
 def token_widths(streams: tuple[str, ...], widths: tuple[Widths, ...]) -> tuple[int, int]:

@@ -6,7 +6,8 @@ from cdkit.hooks import hookimpl
 from cdkit.parts import Adaptable, Layout, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor
 
-from cdkit_injectors.modulation import beside, modulate, silent_linear
+from cdkit_injectors.inner import Inner, inside, silent
+from cdkit_injectors.modulation import beside, modulate
 from cdkit_injectors.streams import only, pooled_of
 
 
@@ -16,13 +17,13 @@ class FilmTap(Tap):
     Signal: scale and shift (B, C).
     """
 
-    def __init__(self, channels: int, width: int, *, layout: Layout) -> None:
+    def __init__(self, channels: int, width: int, *, layout: Layout, inner: int | None = None) -> None:
         super().__init__()
         self.layout: Layout = layout
-        self.project = silent_linear(width, 2 * channels)
+        self.project = silent(width, 2 * channels, inner)
 
     def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
-        return self.project(pooled_of(streams[0]).to(self.project.weight.dtype)).chunk(2, dim=1)
+        return self.project(pooled_of(streams[0]).to(next(self.parameters()).dtype)).chunk(2, dim=1)
 
     def adaptable(self) -> dict[str, Adaptable]:
         return {name: Adaptable(layer) for name, layer in layers_of(self)}
@@ -34,13 +35,19 @@ class FilmTap(Tap):
 
 
 class Film:
-    """Fills `norm` sites; reads one stream's pooled vector. Raises ValueError where it has none."""
+    """Fills `norm` sites; reads one stream's pooled vector. Raises ValueError where it has none.
 
-    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...]) -> None:
+    inner: hidden channels of an MLP, with SiLU, from the vector to scale and shift; none: one Linear.
+    """
+
+    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...], *, inner: Inner | None = None) -> None:
         _, self.width = only("film", streams, widths, "pooled")
+        self.inner = inner
 
     def tap(self, site: Site) -> Tap | None:
-        return FilmTap(site.width, self.width, layout=site.layout) if site.kind == "norm" else None
+        if site.kind != "norm":
+            return None
+        return FilmTap(site.width, self.width, layout=site.layout, inner=inside(self.inner, site.name))
 
 
 @hookimpl

@@ -16,34 +16,35 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from cdkit_injectors.heads import Heads
+from cdkit_injectors.inner import Inner
 from cdkit_injectors.masked import attend, counts, words_of
 from cdkit_injectors.streams import only
 
 
 class Attention(nn.Module):
-    """Projections of self-attention (C). None of them starts at zero: the gate does."""
+    """Projections of self-attention (C), A wide inside. None of them starts at zero: the gate does."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
-        self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(channels, channels, bias=False)
-        self.to_v = nn.Linear(channels, channels, bias=False)
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+        self.to_q = nn.Linear(channels, inner, bias=False)
+        self.to_k = nn.Linear(channels, inner, bias=False)
+        self.to_v = nn.Linear(channels, inner, bias=False)
+        self.to_out = nn.ModuleList([nn.Linear(inner, channels)])
 
 
 class GatedTap(Tap):
     """h (B, N, C) -> h + tanh(alpha_attn) · what pixels and words answer to the pixels. At birth h itself: tanh(0) is zero.
 
-    Signal: keys and values of the words (B, L, C), and the mask (B, L) if they have one; their queries are never made, for TS
+    Signal: keys and values of the words (B, L, A), and the mask (B, L) if they have one; their queries are never made, for TS
     would drop the answers. A sample with no word that counts keeps h.
     """
 
-    def __init__(self, channels: int, width: int, *, heads: int) -> None:
+    def __init__(self, channels: int, width: int, *, heads: int, inner: int) -> None:
         super().__init__()
         self.heads = heads
         self.linear = nn.Linear(width, channels)
         self.norm1 = nn.LayerNorm(channels)
-        self.attn = Attention(channels)
+        self.attn = Attention(channels, inner)
         self.alpha_attn = nn.Parameter(torch.zeros(()))
 
     def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
@@ -71,7 +72,8 @@ class GatedTap(Tap):
 class Gated:
     """Fills `attend` sites; reads one stream's tokens. Named before `cross_attention`, it stands where GLIGEN put it.
 
-    heads or head_dim: one of them; neither means heads of about 64 channels. Raises ValueError where the stream or the heads
+    heads or head_dim: one of them; neither means heads of about 64 channels. inner: A, the width of queries, keys and values,
+    in multiples of the heads; none: C, the site's own. Raises ValueError where the stream or the heads
     do not fit.
     """
 
@@ -82,19 +84,22 @@ class Gated:
         *,
         heads: Positive | None = None,
         head_dim: Positive | None = None,
+        inner: Inner | None = None,
     ) -> None:
         _, self.width = only("gated", streams, widths, "tokens")
         self.heads = Heads("gated", heads, head_dim)
+        self.inner = inner
 
     def tap(self, site: Site) -> Tap | None:
         if site.kind != "attend":
             return None
-        return GatedTap(site.width, self.width, heads=self.heads.of(site.width, site.name))
+        inner, heads = self.heads.inside(self.inner, site.width, site.name)
+        return GatedTap(site.width, self.width, heads=heads, inner=inner)
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """As many heads as any width allows."""
-        return {name: value for name, value in options.items() if name not in ("heads", "head_dim")}
+        return {name: value for name, value in options.items() if name not in ("heads", "head_dim", "inner")}
 
 
 @hookimpl

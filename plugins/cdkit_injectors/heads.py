@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cdkit_injectors.inner import whole
+
 USUAL = 64  # channels a head where nothing is said
 
 
@@ -34,6 +36,17 @@ class Heads:
             self._check("head_dim", self.width, channels, site)
             return channels // self.width
         return next(n for n in range(max(1, channels // USUAL), 0, -1) if channels % n == 0)
+
+    def inside(self, inner: float | None, channels: int, site: str) -> tuple[int, int]:
+        """The inner width of attention at a site, and its heads: `channels` of them where no inner width is given.
+
+        It is a multiple of the heads' number, or of their width where that is what is said, so that it divides.
+        """
+        heads = self.of(channels, site)
+        if inner is None:
+            return channels, heads
+        width = whole(inner, site, self.width or heads)
+        return width, width // self.width if self.width else heads
 
     def _check(self, option: str, number: int, channels: int, site: str) -> None:
         if channels % number:

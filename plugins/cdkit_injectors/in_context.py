@@ -6,6 +6,7 @@ from cdkit.hooks import hookimpl
 from cdkit.parts import Adaptable, Joined, SequenceTap, Site, Stream, Widths, layers_of
 from torch import Tensor, nn
 
+from cdkit_injectors.inner import Inner, inside
 from cdkit_injectors.masked import words_of
 from cdkit_injectors.streams import only
 
@@ -18,14 +19,15 @@ class InContextTap(SequenceTap):
     does not learn. A sample with no word that counts leaves the picture's attention as it is.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, inner: int | None = None) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.project = nn.Linear(width, channels)
+        self.read = nn.Identity() if inner is None else nn.Sequential(nn.Linear(width, inner), nn.SiLU())
+        self.project = nn.Linear(inner or width, channels)
 
     def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
         tokens, mask = words_of(streams[0])
-        words = self.project(self.norm(tokens.to(self.project.weight.dtype)))
+        words = self.project(self.read(self.norm(tokens.to(self.project.weight.dtype))))
         return (words,) if mask is None else (words, mask)
 
     def adaptable(self) -> dict[str, Adaptable]:
@@ -38,13 +40,19 @@ class InContextTap(SequenceTap):
 
 
 class InContext:
-    """Fills `sequence` sites; reads one stream's tokens. Raises ValueError where it has none."""
+    """Fills `sequence` sites; reads one stream's tokens. Raises ValueError where it has none.
 
-    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...]) -> None:
+    inner: hidden channels between a word and what it becomes, with SiLU; none: one Linear.
+    """
+
+    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...], *, inner: Inner | None = None) -> None:
         _, self.width = only("in_context", streams, widths, "tokens")
+        self.inner = inner
 
     def tap(self, site: Site) -> SequenceTap | None:
-        return InContextTap(site.width, self.width) if site.kind == "sequence" else None
+        if site.kind != "sequence":
+            return None
+        return InContextTap(site.width, self.width, inside(self.inner, site.name))
 
 
 @hookimpl

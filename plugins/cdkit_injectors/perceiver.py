@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cdkit_injectors.cross_attention import CrossAttentionTap
 from cdkit_injectors.heads import Heads
+from cdkit_injectors.inner import Inner
 from cdkit_injectors.masked import counts, words_of
 from cdkit_injectors.resampler import Resampler
 from cdkit_injectors.streams import only
@@ -28,8 +29,8 @@ class PerceiverTap(CrossAttentionTap):
     The resampler runs once a batch for each site, never at a step.
     """
 
-    def __init__(self, channels: int, resampler: Resampler, width: int, *, heads: int, holds: bool) -> None:
-        super().__init__(channels, width, heads=heads, padding="mask")
+    def __init__(self, channels: int, resampler: Resampler, width: int, *, heads: int, inner: int, holds: bool) -> None:
+        super().__init__(channels, width, heads=heads, padding="mask", inner=inner)
         if holds:
             self.resampler = resampler  # its parameters are this tap's
         self._ask = (resampler,)  # a tuple, so that those of the other taps are not registered a second time
@@ -46,8 +47,9 @@ class Perceiver:
     """Fills `attend` sites; reads one stream's tokens, with their mask.
 
     latents: R, the tokens that are left. depth: layers of the resampler. width: its channels, the tokens' own where not given.
-    heads or head_dim: of the resampler and of every site, one of them; neither means heads of about 64 channels. Raises
-    ValueError where the stream or the heads do not fit.
+    heads or head_dim: of the resampler and of every site, one of them; neither means heads of about 64 channels. inner: the
+    width of attention, there and here, in multiples of the heads, and a quarter of the feed-forwards'; none: the resampler's
+    width, and each site's own. Raises ValueError where the stream or the heads do not fit.
     """
 
     def __init__(
@@ -60,22 +62,26 @@ class Perceiver:
         width: Positive | None = None,
         heads: Positive | None = None,
         head_dim: Positive | None = None,
+        inner: Inner | None = None,
     ) -> None:
         _, self.given = only("perceiver", streams, widths, "tokens")
         self.width = width or self.given
         self.latents, self.depth = latents, depth
         self.heads = Heads("perceiver", heads, head_dim)
-        self.inner = self.heads.of(self.width, "its resampler")
+        self.reading = self.heads.of(self.width, "its resampler")
+        self.inner = inner
         self.resampler: Resampler | None = None
 
     def tap(self, site: Site) -> Tap | None:
         """The first tap is given the resampler, drawn from its random state."""
         if site.kind != "attend":
             return None
-        heads, holds = self.heads.of(site.width, site.name), self.resampler is None
-        if self.resampler is None:
-            self.resampler = Resampler(self.given, self.width, latents=self.latents, depth=self.depth, heads=self.inner)
-        return PerceiverTap(site.width, self.resampler, self.width, heads=heads, holds=holds)
+        inner, heads = self.heads.inside(self.inner, site.width, site.name)
+        holds = self.resampler is None
+        resampler = self.resampler = self.resampler or Resampler(
+            self.given, self.width, latents=self.latents, depth=self.depth, heads=self.reading, inner=self.inner
+        )
+        return PerceiverTap(site.width, resampler, self.width, heads=heads, inner=inner, holds=holds)
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

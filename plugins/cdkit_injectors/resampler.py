@@ -9,6 +9,7 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
+from cdkit_injectors.inner import whole
 from cdkit_injectors.masked import attend
 
 WIDER = 4  # hidden channels of a feed-forward, in widths
@@ -17,12 +18,12 @@ WIDER = 4  # hidden channels of a feed-forward, in widths
 class Attention(nn.Module):
     """Latents ask, tokens and latents answer."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.to_q = nn.Linear(width, width, bias=False)
-        self.to_k = nn.Linear(width, width, bias=False)
-        self.to_v = nn.Linear(width, width, bias=False)
-        self.to_out = nn.ModuleList([nn.Linear(width, width, bias=False)])
+        self.to_q = nn.Linear(width, inner, bias=False)
+        self.to_k = nn.Linear(width, inner, bias=False)
+        self.to_v = nn.Linear(width, inner, bias=False)
+        self.to_out = nn.ModuleList([nn.Linear(inner, width, bias=False)])
 
     def forward(self, latents: Tensor, read: Tensor, mask: Tensor | None, *, heads: int) -> Tensor:
         answer = attend(self.to_q(latents), self.to_k(read), self.to_v(read), mask, heads=heads)
@@ -43,9 +44,9 @@ class Gelu(nn.Module):
 class FeedForward(nn.Module):
     """Wider, GELU, back."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(Gelu(width, WIDER * width), nn.Identity(), nn.Linear(WIDER * width, width, bias=False))
+        self.net = nn.Sequential(Gelu(width, hidden), nn.Identity(), nn.Linear(hidden, width, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
@@ -54,12 +55,12 @@ class FeedForward(nn.Module):
 class Layer(nn.Module):
     """latents (B, R, W), tokens (B, L, W), mask (B, L + R) or None -> latents: attention, then a feed-forward, each added."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int, hidden: int) -> None:
         super().__init__()
         self.ln0 = nn.LayerNorm(width)
         self.ln1 = nn.LayerNorm(width)
-        self.attn = Attention(width)
-        self.ff = nn.Sequential(nn.LayerNorm(width), FeedForward(width))
+        self.attn = Attention(width, inner)
+        self.ff = nn.Sequential(nn.LayerNorm(width), FeedForward(width, hidden))
 
     def forward(self, latents: Tensor, tokens: Tensor, mask: Tensor | None, *, heads: int) -> Tensor:
         asking = self.ln1(latents)
@@ -69,14 +70,20 @@ class Layer(nn.Module):
 
 
 class Resampler(nn.Module):
-    """Tokens (B, L, D), zero where masked, and their mask (B, L) or None -> (B, R, W), whatever L is."""
+    """Tokens (B, L, D), zero where masked, and their mask (B, L) or None -> (B, R, W), whatever L is.
 
-    def __init__(self, given: int, width: int, *, latents: int, depth: int, heads: int) -> None:
+    inner: A, the width of attention, in multiples of the heads; feed-forwards are 4 A wide inside. None: A is W.
+    """
+
+    def __init__(self, given: int, width: int, *, latents: int, depth: int, heads: int, inner: float | None = None) -> None:
         super().__init__()
         self.heads = heads
+        inner = inner or width
+        inners = [whole(inner, f"layers.{i}.attn", heads) for i in range(depth)]
+        hiddens = [whole(WIDER * inner, f"layers.{i}.ff") for i in range(depth)]
         self.latents = nn.Parameter(torch.randn(1, latents, width) / width**0.5)
         self.proj_in = nn.Linear(given, width)
-        self.layers = nn.ModuleList([Layer(width) for _ in range(depth)])
+        self.layers = nn.ModuleList([Layer(width, *wide) for wide in zip(inners, hiddens, strict=True)])
         self.proj_out = nn.Linear(width, width)
         self.norm_out = nn.LayerNorm(width)
 

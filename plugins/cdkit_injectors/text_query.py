@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from cdkit_injectors.heads import Heads
+from cdkit_injectors.inner import Inner
 from cdkit_injectors.masked import attend, counts, mean, words_of
 from cdkit_injectors.modulation import modulate, silent_linear
 from cdkit_injectors.streams import only
@@ -23,18 +24,18 @@ from cdkit_injectors.streams import only
 class TextQueryTap(Tap):
     """h (B, N, C) -> h (1 + scale) + shift, of the words' mean answer. At birth h itself: `to_out` starts at zero.
 
-    Queries from the words (D), keys and values from norm(h). Signal: queries (B, L, C), and the mask (B, L) if there is one.
+    Queries from the words (D), keys and values from norm(h). Signal: queries (B, L, A), and the mask (B, L) if there is one.
     A sample with no word that counts keeps h.
     """
 
-    def __init__(self, channels: int, width: int, *, heads: int) -> None:
+    def __init__(self, channels: int, width: int, *, heads: int, inner: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(channels)
-        self.to_q = nn.Linear(width, channels, bias=False)
-        self.to_k = nn.Linear(channels, channels, bias=False)
-        self.to_v = nn.Linear(channels, channels, bias=False)
-        self.to_out = silent_linear(channels, 2 * channels)
+        self.to_q = nn.Linear(width, inner, bias=False)
+        self.to_k = nn.Linear(channels, inner, bias=False)
+        self.to_v = nn.Linear(channels, inner, bias=False)
+        self.to_out = silent_linear(inner, 2 * channels)
 
     def prepare(self, *streams: Stream) -> tuple[Tensor, ...]:
         tokens, mask = words_of(streams[0])
@@ -59,7 +60,8 @@ class TextQueryTap(Tap):
 class TextQuery:
     """Fills `attend` sites; reads one stream's tokens.
 
-    heads or head_dim: one of them; neither means heads of about 64 channels. Raises ValueError where the stream or the heads
+    heads or head_dim: one of them; neither means heads of about 64 channels. inner: A, the width of queries, keys and values,
+    in multiples of the heads; none: C, the site's own. Raises ValueError where the stream or the heads
     do not fit.
     """
 
@@ -70,19 +72,22 @@ class TextQuery:
         *,
         heads: Positive | None = None,
         head_dim: Positive | None = None,
+        inner: Inner | None = None,
     ) -> None:
         _, self.width = only("text_query", streams, widths, "tokens")
         self.heads = Heads("text_query", heads, head_dim)
+        self.inner = inner
 
     def tap(self, site: Site) -> Tap | None:
         if site.kind != "attend":
             return None
-        return TextQueryTap(site.width, self.width, heads=self.heads.of(site.width, site.name))
+        inner, heads = self.heads.inside(self.inner, site.width, site.name)
+        return TextQueryTap(site.width, self.width, heads=heads, inner=inner)
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """As many heads as any width allows."""
-        return {name: value for name, value in options.items() if name not in ("heads", "head_dim")}
+        return {name: value for name, value in options.items() if name not in ("heads", "head_dim", "inner")}
 
 
 @hookimpl

@@ -16,6 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cdkit_injectors.inner import Inner, whole
 from cdkit_injectors.modulation import silent_linear
 from cdkit_injectors.streams import only, pooled_of
 
@@ -58,6 +59,7 @@ class Weights:
     """Fills `norm` sites, or `branch` sites; reads one stream's pooled vector (P). Raises ValueError where it has none.
 
     rank: of the map; a site of C channels costs 2 · C · rank · (P + 1) parameters. at: which kind of site.
+    inner: in its place, a rank that need not be whole: 2.5 is 3 at half of the sites.
     """
 
     def __init__(
@@ -67,13 +69,16 @@ class Weights:
         *,
         rank: Positive = 4,
         at: Literal["norm", "branch"] = "norm",
+        inner: Inner | None = None,
     ) -> None:
         _, self.width = only("weights", streams, widths, "pooled")
-        self.rank = rank
+        self.rank = inner or rank
         self.at = at
 
     def tap(self, site: Site) -> Tap | None:
-        return WeightsTap(site.width, self.width, rank=self.rank, layout=site.layout) if site.kind == self.at else None
+        if site.kind != self.at:
+            return None
+        return WeightsTap(site.width, self.width, rank=whole(self.rank, site.name), layout=site.layout)
 
 
 @hookimpl

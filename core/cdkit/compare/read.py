@@ -25,7 +25,19 @@ from cdkit.spec.validate import unknown_key, validated
 
 BASE = re.compile(r"(\.\./)*[^\W_][\w./-]*\.ya?ml")
 Scale: TypeAlias = Annotated[float, Ge(0)]
-Axis: TypeAlias = Literal["steps", "macs", "seconds"]
+Axis: TypeAlias = Literal["steps", "parameters", "macs", "seconds"]
+By: TypeAlias = Literal["steps", "inner", "backbone"]
+WAYS: Mapping[Axis, tuple[By, ...]] = {  # by what each axis can be matched, the first where nothing is said
+    "steps": ("steps",),
+    "parameters": ("inner", "backbone"),
+    "macs": ("steps", "inner", "backbone"),
+    "seconds": ("steps",),
+}
+IN_WORDS: Mapping[By, str] = {
+    "steps": "the number of steps",
+    "inner": "the inner width of methods",
+    "backbone": "the backbone's width",
+}
 Init: TypeAlias = Literal["zero", "unit_response"]
 
 
@@ -34,7 +46,8 @@ class ComparisonKeys:
     """base: a spec, by its path from here. reference: the arm that the others are held against; the first where it is empty.
 
     vary: the sections in which arms may differ; in all others they are to be alike. match: what every arm gets the same of, as
-    much as the reference's `train.steps` take; the numbers of steps follow. init: how loudly a method speaks at birth: as it was
+    much as the reference takes. by: what follows from it, the number of `steps`, the `inner` width of the arms' injectors, or the
+    width of their `backbone`. init: how loudly a method speaks at birth: as it was
     made (`zero`), or all alike (`unit_response`). guidance: scales, and ema: relative lengths of the average of weights, of
     which each arm takes the pair that is best on the validation split. prompts: what the report shows; the data set's own where
     there are none. shown: rows of pictures of them. timing: what each arm takes is measured at the end, alone.
@@ -47,6 +60,7 @@ class ComparisonKeys:
     seeds: Annotated[tuple[NonNegative, ...], MinLen(1)] = (0, 1, 2)
     vary: tuple[str, ...] = ("conditions", "injectors", "guidance")
     match: Axis = "steps"
+    by: By | None = None
     init: Init = "zero"
     guidance: Annotated[tuple[Scale, ...], MinLen(1)] = (1.0, 1.5, 2.0)
     ema: tuple[Length, ...] = ()
@@ -72,6 +86,11 @@ class Comparison:
     @property
     def reference(self) -> str:
         return self.keys.reference or next(iter(self.arms))
+
+    @property
+    def by(self) -> By:
+        """What is solved for, so that all arms get the same."""
+        return self.keys.by or WAYS[self.keys.match][0]
 
 
 def read_comparison(path: Path, *, registry: Registry | None = None) -> Comparison:
@@ -106,6 +125,10 @@ def read_keys(draft: Draft, root: Table) -> ComparisonKeys | None:
         return None
     if not FILE_STEM.fullmatch(values["name"]):
         draft.blame(table.get("name") or root, "name", f"{quoted(values['name'])} is no name of a folder", code="name")
+    by, ways = values["by"], WAYS[values["match"]]
+    if by not in (None, *ways):
+        message = f"{values['match']} cannot be matched by {IN_WORDS[by]}; expected {' or '.join(ways)}"
+        draft.blame(table.get("by") or root, "by", message, code="value")
     return ComparisonKeys(**values)
 
 

@@ -12,6 +12,8 @@ from string import Template
 from typing import Any
 
 from cdkit.compare.curves import curves
+from cdkit.compare.read import IN_WORDS
+from cdkit.compare.run import UNLIKE
 from cdkit.compare.words import interval, sentence
 
 TONES = {"better": "good", "worse": "bad", "cannot tell": "unsure"}
@@ -31,7 +33,7 @@ def report(result: Mapping[str, Any], folder: Path) -> str:
         curves=curves({name: arm["validation"] for name, arm in arms.items()}, str(result["figure"])),
         groups=grouped(result),
         prices=rows(price_heads(result), (price_row(name, arm) for name, arm in arms.items())),
-        match=escape(str(result["match"])),
+        match=escape(matched(result)),
         budget=rows(["arm", *result["budget"]], (budget_row(result, arm) for arm in arms)),
         differences="".join(difference(arm, lines) for arm, lines in result["differences"].items()),
         pictures="".join(figure(name, arm["pictures"], folder) for name, arm in arms.items()),
@@ -62,14 +64,26 @@ def confidence(result: Mapping[str, Any]) -> str:
 
 
 def fairness(result: Mapping[str, Any]) -> str:
-    births = ", ".join(f"seed {seed}: {digest[:12]}" for seed, digest in result["births"].items())
     loud = "as it was made" if result["init"] == "zero" else "scaled until all spoke alike"
     return (
-        f"At birth every method was {loud}. The arms' backbones were bit-equal at birth (sha256 "
-        + births
-        + "). Data order, times, noise and silences are keyed by seed, "
+        f"At birth every method was {loud}. {births(result)} Data order, times, noise and silences are keyed by seed, "
         "picture and step. Guidance and average of each arm were chosen on the validation split; scores are of the test split."
     )
+
+
+def matched(result: Mapping[str, Any]) -> str:
+    """The axis, what was solved for, and who was left out of it."""
+    text = f"{result['match']}, by {IN_WORDS[result['by']]}"
+    left = [name for name, arm in result["arms"].items() if not arm["price"]["taps"]]
+    return f"{text}; {' and '.join(left)} had no method to be resized" if left and result["by"] == "inner" else text
+
+
+def births(result: Mapping[str, Any]) -> str:
+    """Whether the arms' backbones started alike, with the proof."""
+    if UNLIKE in result["births"].values():
+        return "The arms' backbones are not one network: their weights differed at birth, and luck with them."
+    digests = ", ".join(f"seed {seed}: {digest[:12]}" for seed, digest in result["births"].items())
+    return f"The arms' backbones were bit-equal at birth (sha256 {digests})."
 
 
 def heads(result: Mapping[str, Any]) -> list[str]:

@@ -34,6 +34,7 @@ def contents(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "reference": comparison.reference,
         "seeds": list(comparison.keys.seeds),
         "match": comparison.keys.match,
+        "by": comparison.by,
         "init": comparison.keys.init,
         "score": comparison.score.use,
         "figure": comparison.score.factory().figure,
@@ -86,12 +87,13 @@ def verdicts(comparing: Comparing, found: Mapping[str, Any], part: PartSpec) -> 
 
 
 def budget(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
-    """All four axes of every arm, and how far each is from the reference's."""
+    """All four axes of every arm, the weights of its methods apart, and how far each is from the reference's."""
     arms, reference = comparing.comparison.arms, comparing.comparison.reference
     steps = {arm: float(comparing.of(arm)[0].spec.train.steps) for arm in arms}
     axes = {
         "steps": steps,
         "parameters": {arm: float(comparing.prices[arm].parameters) for arm in arms},
+        "method": {arm: float(comparing.prices[arm].taps) for arm in arms},
         "macs": {arm: steps[arm] * comparing.prices[arm].step * arms[arm].train.batch for arm in arms},
         "seconds": {arm: fmean(found["times"][cell.folder]["training"] for cell in comparing.of(arm)) for arm in arms},
     }

@@ -14,6 +14,7 @@ import torch
 from cdkit.build import assemble
 from cdkit.cache import cache_folder
 from cdkit.compare.arms import TRACKED, Cell, birth, cells, check_alive
+from cdkit.compare.budget import fitted, matched
 from cdkit.compare.crew import in_turn
 from cdkit.compare.heard import heard
 from cdkit.compare.job import Ask, Crew, Job, Unfinished, gathered
@@ -39,6 +40,7 @@ Say = Callable[[str], None]
 SCORES = "scores"
 RUNS = "runs"
 RESPONSE = "response.json"
+UNLIKE = "unlike"  # in place of a digest of backbones
 SETTLED = 5  # logged steps that are not timed: caches fill
 
 
@@ -72,18 +74,17 @@ class Comparing:
         say: Say,
         crew: Crew = in_turn,
     ) -> None:
-        self.comparison, self.folder, self.device, self.say = comparison, folder, device, say
+        self.folder, self.device, self.say = folder, device, say
         self.crew = crew
         self.until = time.time() + minutes * 60 if minutes is not None else float("inf")  # by the clock that machines share
         check_alive(comparison.arms)
+        self.comparison = comparison = fitted(comparison)
         self.prices = {name: price_of(spec) for name, spec in comparison.arms.items()}
         lengths = TRACKED if comparison.keys.ema else TRACKED[:1] if comparison.heard else ()
         self.cells = cells(comparison.arms, comparison.keys.seeds, self._steps(), comparison.keys.init, lengths=lengths)
 
     def _steps(self) -> dict[str, int]:
         """How many steps each arm gets. `seconds` are those of the reference: they are measured first, by training a little."""
-        from cdkit.compare.budget import matched
-
         return matched(self.comparison, self.prices, self.folder, self.device)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,16 +129,21 @@ class Comparing:
         return [cell for cell in self.cells if cell.arm == arm]
 
     def _births(self, seed: int) -> str:
-        """The one digest of all arms' backbones at birth. NumericsError where they differ, for then lots were drawn unevenly."""
+        """The one digest of all arms' backbones at birth; UNLIKE where backbones may differ, and do.
+
+        NumericsError where they do and may not, for then lots were drawn unevenly.
+        """
         kept = self.folder / SCORES / f"birth-{seed}.json"
         keys = {cell.arm: cell.key for cell in self.cells if cell.seed == seed}
         if kept.is_file() and (known := json.loads(kept.read_text()))["keys"] == keys:
             return known["digest"]
         found = {cell.arm: birth(cell.spec) for cell in self.cells if cell.seed == seed}
-        if len(set(found.values())) > 1 and "backbone" not in self.comparison.keys.vary:
+        alike = len(set(found.values())) == 1
+        if not alike and self.comparison.by != "backbone" and "backbone" not in self.comparison.keys.vary:
             raise NumericsError(f"seed {seed}: the arms' backbones are not bit-equal at birth: {found}")
-        write(kept, {"keys": keys, "digest": next(iter(found.values()))})
-        return next(iter(found.values()))
+        digest = next(iter(found.values())) if alike else UNLIKE
+        write(kept, {"keys": keys, "digest": digest})
+        return digest
 
     def train(self, cell: Cell, count: str) -> None:
         """A cell's run, from where it stopped; nothing where it is finished."""

@@ -56,6 +56,21 @@ KIT: list[tuple[Any, dict[str, str]]] = [
     (partial(Gated, head_dim=4), {}),
     (partial(Perceiver, heads=2, latents=3), {}),
     (partial(Perceiver, width=12, depth=1), {}),
+    (partial(CrossAttention, heads=2, inner=5), {}),
+    (partial(CrossAttention, head_dim=4, inner=10.5), {}),
+    (partial(CrossAttention, inner=7.3), {}),
+    (partial(Film, inner=3.5), {}),
+    (partial(FilmGain, inner=3.5), {}),
+    (partial(AdaLNZero, inner=3.5), {}),
+    (partial(AdaGN, inner=3.5), {}),
+    (partial(AdaLNSingle, inner=5), {}),
+    (partial(Weights, inner=2.5), {}),
+    (partial(Add, inner=12), {}),
+    (partial(AddedKV, inner=3.5), {"identity": "a softmax shares its weight among all keys"}),
+    (partial(InContext, inner=3.5), {"identity": "a softmax shares its weight among all keys"}),
+    (partial(TextQuery, heads=2, inner=5), {}),
+    (partial(Gated, heads=2, inner=5), {}),
+    (partial(Perceiver, heads=2, latents=3, inner=5), {}),
 ]
 
 
@@ -68,6 +83,7 @@ def test_decoupled_hears_both_streams() -> None:
     """Words and image of unlike widths; each must matter by itself, and each has a mask of its own."""
     both = (EVERY_FORM, Widths(tokens=5, pooled=4))
     check_injector(partial(Decoupled, heads=2, scale=0.7), widths=both)
+    check_injector(partial(Decoupled, heads=2, inner=5), widths=both)
     check_injector(
         partial(Decoupled, heads=2, padding="attend"),
         widths=both,
