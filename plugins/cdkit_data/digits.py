@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from cdkit.hooks import hookimpl
@@ -38,7 +38,6 @@ class Digits(ClassPictures):
     pixels, no more detail. Training varies nothing.
     """
 
-    licence: ClassVar[str] = "CC-BY-4.0: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI"
     words = WORDS
     classes = NAMES
 
