@@ -18,7 +18,7 @@ from cdkit.parts import DataError, Dataset, Examinee, Example
 from torch import Tensor
 
 from cdkit_metrics.intervals import Share
-from cdkit_metrics.keeping import keep, kept
+from cdkit_metrics.keeping import alone, keep, kept
 from cdkit_metrics.learning import Lesson, learn, lesson_for
 from cdkit_metrics.network import Recogniser
 from cdkit_metrics.words import label_of
@@ -69,9 +69,11 @@ def evaluator_of(examinee: Examinee, *, epochs: int | None = None) -> Evaluator:
         )
     lesson = lesson_for(dataset, epochs=epochs)
     folder, name = examinee.cache / FOLDER, _name(dataset, lesson)
-    return _remembered(dataset, lesson, folder, name, examinee.device) or _taught(
-        dataset, lesson, folder, name, examinee.device, examinee.say
-    )
+    device = examinee.device
+    if (known := _remembered(dataset, lesson, folder, name, device)) is not None:
+        return known
+    with alone(folder, name):  # or two would judge by different evaluators: on a GPU no two lessons end alike
+        return _remembered(dataset, lesson, folder, name, device) or _taught(dataset, lesson, folder, name, device, examinee.say)
 
 
 def images_of(examples: Sequence[Example]) -> Tensor:

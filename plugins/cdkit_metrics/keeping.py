@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,20 @@ def kept(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
         return load(blob), facts
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+@contextmanager
+def alone(folder: Path, name: str) -> Generator[None]:
+    """One process at a time: who waited finds what the first has kept. Without a lock where the folder cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / f".{name}.lock").open("a")
+    except OSError:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _write(path: Path, blob: bytes) -> None:

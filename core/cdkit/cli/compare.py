@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -13,11 +13,22 @@ import click
 @click.argument("comparison", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The comparison's folder; comparisons/NAME by default.")
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Cells at work at once; by default one for each GPU. Several may share a GPU."
+)
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", help="This machine, or a Ray cluster.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop, saved, after about so long.")
 @click.option("--deterministic", is_flag=True, help="Bitwise repeatable on the same machine, at some cost in speed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(
-    comparison: Path, out: Path | None, device: str | None, minutes: float | None, deterministic: bool, as_json: bool
+    comparison: Path,
+    out: Path | None,
+    device: str | None,
+    jobs: int | None,
+    engine: Literal["local", "ray"],
+    minutes: float | None,
+    deterministic: bool,
+    as_json: bool,
 ) -> None:
     """Train every arm of COMPARISON with every seed, score them, and give a verdict with its confidence.
 
@@ -27,17 +38,20 @@ def command(
     from cdkit.compare.read import read_comparison
 
     read = read_comparison(comparison)
+    from cdkit.compare.crew import crew_of
+    from cdkit.compare.job import Unfinished
     from cdkit.compare.report import report
     from cdkit.compare.result import as_csv, result_of
-    from cdkit.compare.run import Comparing, Unfinished, quiet, write
+    from cdkit.compare.run import Comparing, quiet, write
     from cdkit.engine.device import be_deterministic
 
     if deterministic:
         be_deterministic()
     folder = out or Path("comparisons") / read.keys.name
     say = quiet if as_json else click.echo
+    crew = crew_of(engine, jobs, device)
     try:
-        comparing = Comparing(read, folder, device=device, minutes=minutes, say=say)
+        comparing = Comparing(read, folder, device=device, minutes=minutes, say=say, crew=crew)
         result = result_of(comparing, comparing.go())
     except Unfinished:
         click.echo(f"{folder}: the minutes are over; the same command goes on", err=True)
@@ -45,9 +59,12 @@ def command(
     write(folder / "result.json", result)
     (folder / "result.csv").write_text(as_csv(result), encoding="utf-8")
     (folder / "report.html").write_text(report(result, folder), encoding="utf-8")
-    click.echo(
-        json.dumps(result, ensure_ascii=False) if as_json else "\n".join([*lines(result), f"  report  {folder}/report.html"])
-    )
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else "\n".join([*lines(result), *ends(result, folder)]))
+
+
+def ends(result: dict[str, Any], folder: Path) -> list[str]:
+    """Where the report is, and what to hold against another run of the same."""
+    return [f"  report  {folder}/report.html", f"  fingerprint  {result['fingerprint'][:12]}, of all but what a clock says"]
 
 
 def lines(result: dict[str, Any]) -> list[str]:

@@ -30,6 +30,11 @@ class Cell:
         return hashlib.sha256(f"{self.init}\n{self.spec.to_yaml()}".encode()).hexdigest()[:12]
 
     @property
+    def name(self) -> str:
+        """Whose it is, for people."""
+        return f"{self.arm}, seed {self.seed}"
+
+    @property
     def folder(self) -> str:
         return f"{self.arm}-{self.seed}-{self.key}"
 

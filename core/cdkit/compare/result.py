@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any
 
+from cdkit.compare.fingerprint import fingerprint
 from cdkit.compare.read import Comparison
 from cdkit.compare.run import Comparing, deviation, machine
 from cdkit.compare.score import table
@@ -20,6 +21,12 @@ from cdkit.version import VERSION
 
 def result_of(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that the report shows."""
+    result = contents(comparing, found)
+    return {**result, "fingerprint": fingerprint(result)}
+
+
+def contents(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
+    """All of it but its digest."""
     comparison = comparing.comparison
     parts = (comparison.score, *comparison.also)
     return {
@@ -31,7 +38,7 @@ def result_of(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "score": comparison.score.use,
         "figure": comparison.score.factory().figure,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(comparing.device),
+        "machine": machine(comparing.device, comparing.crew.about),
         "cdkit": VERSION,
         "births": found["births"],
         "arms": {arm: arm_of(comparing, found, arm) for arm in comparison.arms},

@@ -14,6 +14,8 @@ import torch
 from cdkit.build import assemble
 from cdkit.cache import cache_folder
 from cdkit.compare.arms import Cell, birth, cells, check_alive
+from cdkit.compare.crew import in_turn
+from cdkit.compare.job import Ask, Crew, Job, Unfinished, gathered
 from cdkit.compare.price import price_of
 from cdkit.compare.read import Comparison
 from cdkit.compare.response import calibrate
@@ -21,6 +23,7 @@ from cdkit.compare.score import asked, made
 from cdkit.engine.birth import keep_birth
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.examinee import Examined
+from cdkit.engine.journal import METRICS
 from cdkit.engine.load import load
 from cdkit.engine.power_ema import averaged_at
 from cdkit.engine.run import Run
@@ -51,16 +54,25 @@ class Choice(NamedTuple):
         return guided if self.ema is None else f"{guided}, averaged over {self.ema:g}"
 
 
-class Unfinished(Exception):
-    """The minutes are over; the same command goes on."""
-
-
 class Comparing:
-    """A comparison in its folder: what was trained and scored there already is not done again."""
+    """A comparison in its folder: what was trained and scored there already is not done again.
 
-    def __init__(self, comparison: Comparison, folder: Path, *, device: str | None, minutes: float | None, say: Say) -> None:
+    All that a cell's work leaves is in the folder, so whoever has a copy of this object can do it: the crew.
+    """
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        folder: Path,
+        *,
+        device: str | None,
+        minutes: float | None,
+        say: Say,
+        crew: Crew = in_turn,
+    ) -> None:
         self.comparison, self.folder, self.device, self.say = comparison, folder, device, say
-        self.until = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
+        self.crew = crew
+        self.until = time.time() + minutes * 60 if minutes is not None else float("inf")  # by the clock that machines share
         check_alive(comparison.arms)
         self.prices = {name: price_of(spec) for name, spec in comparison.arms.items()}
         self.cells = cells(
@@ -73,22 +85,39 @@ class Comparing:
 
         return matched(self.comparison, self.prices, self.folder, self.device)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs; who speaks and who works there is its own affair."""
+        return {**vars(self), "say": quiet, "crew": in_turn}
+
     def go(self) -> dict[str, Any]:
-        """Everything that is left to do, and what came of it. Unfinished when the minutes are over."""
+        """Everything that is left to do, and what came of it. Unfinished when the minutes are over, Failed where a job did."""
         births = {seed: self._births(seed) for seed in self.comparison.keys.seeds}
-        for number, cell in enumerate(self.cells, 1):
-            self.train(cell, f"{number} of {len(self.cells)}")
-        validation = {cell.folder: self.validated(cell) for cell in self.cells}
-        chosen = {arm: best(self.comparison, validation, self.of(arm)) for arm in self.comparison.arms}
-        tests = {cell.folder: self.tested(cell, chosen[cell.arm]) for cell in self.cells}
+        with self.crew.opened(self) as ask:
+            return {"births": births, **self._found(ask)}
+
+    def _found(self, ask: Ask) -> dict[str, Any]:
+        """Every cell is trained before any is scored: an interrupted comparison has spent its time on what takes long."""
+        self._gathered(ask, [self._training(number, cell) for number, cell in enumerate(self.cells, 1)])
+        folders, arms = [cell.folder for cell in self.cells], list(self.comparison.arms)
+        scored = self._gathered(ask, [Job(cell.name, "validated", (cell,)) for cell in self.cells])
+        validation = dict(zip(folders, scored, strict=True))
+        chosen = {arm: best(self.comparison, validation, self.of(arm)) for arm in arms}
+        tested = self._gathered(ask, [Job(cell.name, "tested", (cell, chosen[cell.arm])) for cell in self.cells])
+        drawn = self._gathered(ask, [Job(arm, "drawn", (arm, chosen[arm])) for arm in arms])
         return {
-            "births": births,
             "validation": validation,
             "chosen": chosen,
-            "tests": tests,
+            "tests": dict(zip(folders, tested, strict=True)),
             "times": {cell.folder: self.times(cell) for cell in self.cells},
-            "pictures": {arm: self.drawn(arm, chosen[arm]) for arm in self.comparison.arms},
+            "pictures": dict(zip(arms, drawn, strict=True)),
         }
+
+    def _gathered(self, ask: Ask, jobs: list[Job]) -> list[Any]:
+        return gathered(jobs, ask(jobs), self.say)
+
+    def _training(self, number: int, cell: Cell) -> Job:
+        journal = self.run_of(cell) / METRICS
+        return Job(cell.name, "train", (cell, f"{number} of {len(self.cells)}"), journal, cell.spec.train.steps)
 
     def of(self, arm: str) -> list[Cell]:
         return [cell for cell in self.cells if cell.arm == arm]
@@ -114,7 +143,7 @@ class Comparing:
         if checkpoint is None and self.comparison.keys.init == "unit_response":
             born(cell, run)
         self.say(f"{count}: {cell.arm}, seed {cell.seed}, {cell.spec.train.steps} steps")
-        left = (self.until - time.monotonic()) / 60
+        left = (self.until - time.time()) / 60
         if left <= 0:
             raise Unfinished
         train(cell.spec, run.path, device=self.device, minutes=None if left == float("inf") else left, say=quiet)
@@ -143,7 +172,7 @@ class Comparing:
         metric = made(part, split=split)
         file = self.folder / SCORES / f"{cell.folder}-{part.name}-{split}-{choice}.json"
         if not answered(file, repr(metric)):
-            if time.monotonic() > self.until:
+            if time.time() > self.until:
                 raise Unfinished
             self.say(f"{cell.arm}, seed {cell.seed}: {part.use} on the {split} split, {choice.words()}")
             write(file, {"metric": repr(metric), **asked(metric, self._examined(cell, choice), choice.guidance)})
@@ -162,7 +191,7 @@ class Comparing:
 
     def times(self, cell: Cell) -> dict[str, float]:
         """Seconds: of a step of training, the median of those that were logged; and of all of them."""
-        lines = (self.run_of(cell) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (self.run_of(cell) / METRICS).read_text(encoding="utf-8").splitlines()
         seconds = [json.loads(line)["seconds"] for line in lines]
         step = median(seconds[SETTLED:] or seconds)
         return {"step": step, "training": step * cell.spec.train.steps}
@@ -228,12 +257,13 @@ def quiet(line: str) -> None:
     del line
 
 
-def machine(device: str | None) -> str:
-    """What ran it, for whoever reads its seconds."""
+def machine(device: str | None, crew: str = "") -> str:
+    """What ran it, and how many at once, for whoever reads its seconds."""
     from cdkit.engine.device import pick_device
 
     chosen = pick_device(device)
-    return torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return f"{name}, {crew}" if crew else name
 
 
 def deviation(values: Mapping[str, float], reference: str) -> dict[str, float]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any, Literal
 
 import pytest
@@ -105,6 +107,23 @@ def test_comes_out_of_the_cache_the_same(evaluator: Evaluator, digits: Digits, c
     assert examinee.said == []
     assert again.accuracy == evaluator.accuracy
     assert torch.equal(again.features(images), evaluator.features(images))
+
+
+def test_who_asks_at_the_same_time_waits_for_the_one_lesson(tmp_path: Path, stub: Any) -> None:
+    """Threads open the lock's file each for itself, and so compete for it as processes do."""
+    examinees = [stub(Watched(size=70), tmp_path) for _ in range(3)]
+    start = Barrier(len(examinees))
+
+    def ask(examinee: Any) -> Evaluator:
+        start.wait()
+        return evaluator_of(examinee, epochs=1)
+
+    with ThreadPoolExecutor(len(examinees)) as pool:
+        found = list(pool.map(ask, examinees))
+    learned = [examinee for examinee in examinees if any("learning" in line for line in examinee.said)]
+    assert len(learned) == 1
+    first = found[0].network.state_dict()
+    assert all(torch.equal(first[key], value) for one in found for key, value in one.network.state_dict().items())
 
 
 def test_cache_is_keyed_by_pictures_and_lesson(tmp_path: Path, stub: Any) -> None:
