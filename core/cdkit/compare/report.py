@@ -11,9 +11,11 @@ from statistics import fmean
 from string import Template
 from typing import Any
 
-from cdkit.compare.curves import curves
+from cdkit.compare.curves import curves, training
+from cdkit.compare.maps import words
 from cdkit.compare.words import interval, sentence
 
+NO_COMMAND = "made by a program, without a command"
 TONES = {"better": "good", "worse": "bad", "cannot tell": "unsure"}
 
 
@@ -34,7 +36,10 @@ def report(result: Mapping[str, Any], folder: Path) -> str:
         budget=rows(["arm", *result["budget"]], (budget_row(result, arm) for arm in arms)),
         differences="".join(difference(arm, lines) for arm, lines in result["differences"].items()),
         pictures="".join(figure(name, arm["pictures"], folder) for name, arm in arms.items()),
-        command=escape(f"cdkit compare specs/compare/{result['comparison']}.yaml"),
+        command=escape(result.get("command", NO_COMMAND)),
+        training=training({name: arm["losses"] for name, arm in arms.items()}),
+        words=words({name: arm["words"] for name, arm in arms.items()}, folder),
+        licences=rows(["taken", "licence"], ([part, licence or "not stated"] for part, licence in result["licences"].items())),
         fairness=escape(fairness(result)),
     )
 

@@ -109,7 +109,7 @@ def test_who_ignores_its_words_is_moved_by_none(made: Made) -> None:
 
 def test_a_word_that_acts_on_the_left_acts_nowhere_else(made: Made) -> None:
     like = made(FILM)
-    slot = Slot(Site("here", "input", "map", 1, 1), {"left": Left()})
+    slot = Slot(Site("here", "input", "map", 1, 1, 1), {"left": Left()})
     told = {"left": ("text",)}
     model = Model(like.spec, readers=like.readers, backbone=Pointwise(slot), slots=[slot], streams=told, diffusion=like.diffusion)
     model.ledger = like.ledger
