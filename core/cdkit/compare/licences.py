@@ -10,7 +10,7 @@ from cdkit.spec import PartSpec, Spec
 
 def licences(specs: Iterable[Spec]) -> dict[str, str]:
     """By `dataset NAME` and `encoder NAME`; "" where it states none. Encoders that start from nothing are left out."""
-    return {f"{part.kind} {part.use}": getattr(part.factory, "licence", "") for spec in specs for part in given(spec)}
+    return {f"{part.kind} {part.use}": part.factory().licence for spec in specs for part in given(spec)}
 
 
 def given(spec: Spec) -> Iterator[PartSpec]:
@@ -18,6 +18,6 @@ def given(spec: Spec) -> Iterator[PartSpec]:
     if spec.data is not None:
         yield spec.data
     for condition in spec.conditions.values():
-        made = condition.part.factory
+        made = condition.part.factory()
         if isinstance(made, type) and issubclass(made, Encoder) and (made.licence or not made.trainable):
             yield condition.part

@@ -54,9 +54,9 @@ def heard(arm: str, told: Mapping[str, Any], maps: Tensor, top: float, folder: P
     head = "".join(f"<th scope='col'>σ {sigma:.2g}</th>" for sigma in told["sigmas"])
     lines = "".join(row(word, found, told["sigmas"], top) for word, found in zip(told["words"], maps, strict=True))
     return (
-        f"<h3>{escape(arm)}: “{escape(told['prompt'])}”</h3><div class='acting'>{drawn}<div class='scroll'><table class='maps'>"
+        f"<h3>{escape(arm)}: “{escape(told['prompt'])}”</h3><div class='acting'>{drawn}<div class='scroll' tabindex='0'><table class='maps'>"
         f"<thead><tr><th scope='col'>without</th>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
-        f"<div class='scroll'>{bars(told)}</div></div>"
+        f"<div class='scroll' tabindex='0'>{bars(told)}</div></div>"
     )
 
 
