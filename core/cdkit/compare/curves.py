@@ -8,7 +8,7 @@ from html import escape
 from statistics import fmean
 from typing import Any
 
-WIDTH, HEIGHT, MARGIN = 560, 280, 56
+WIDTH, HEIGHT, MARGIN = 560, 280, 64
 FEW = 20  # points that are dots too
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
 from html import escape
@@ -14,7 +13,9 @@ import torch
 from torch import Tensor
 
 from cdkit.compare.acting import maps_of
+from cdkit.compare.embed import data, uri
 
+PICTURE = 100_000  # bytes of the one that the maps are of
 BRIGHTEST = 0.99  # the share of all pixels, of all arms, that the scale does not clip
 NOTHING = "<p>No arm hears a prompt of which a word could be left out.</p>"
 
@@ -49,15 +50,19 @@ def silent(arm: str, told: Mapping[str, Any]) -> str:
 
 def heard(arm: str, told: Mapping[str, Any], maps: Tensor, top: float, folder: Path) -> str:
     """One arm: the picture that it drew, its maps and its bars."""
-    picture = base64.b64encode((folder / told["kept"]).with_suffix(".picture.png").read_bytes()).decode()
-    drawn = f"<img class='map' alt='{escape(arm, quote=True)}: what it drew' src='data:image/png;base64,{picture}'>"
+    picture = data((folder / told["kept"]).with_suffix(".picture.png"), PICTURE)
+    drawn = f"<img class='map' alt='{escape(arm, quote=True)}: what it drew' src='{picture}'>"
+    return (
+        f"<h3>{escape(arm)}: “{escape(told['prompt'])}”</h3><div class='acting'>{drawn}"
+        f"<div class='scroll' tabindex='0'>{grid(told, maps, top)}</div><div class='scroll' tabindex='0'>{bars(told)}</div></div>"
+    )
+
+
+def grid(told: Mapping[str, Any], maps: Tensor, top: float) -> str:
+    """All maps (W, K, H, W') of an arm."""
     head = "".join(f"<th scope='col'>σ {sigma:.2g}</th>" for sigma in told["sigmas"])
     lines = "".join(row(word, found, told["sigmas"], top) for word, found in zip(told["words"], maps, strict=True))
-    return (
-        f"<h3>{escape(arm)}: “{escape(told['prompt'])}”</h3><div class='acting'>{drawn}<div class='scroll' tabindex='0'><table class='maps'>"
-        f"<thead><tr><th scope='col'>without</th>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
-        f"<div class='scroll' tabindex='0'>{bars(told)}</div></div>"
-    )
+    return f"<table class='maps'><thead><tr><th scope='col'>without</th>{head}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def row(word: str, maps: Tensor, sigmas: list[float], top: float) -> str:
@@ -77,7 +82,7 @@ def png(share: Tensor) -> str:
 
     buffer = io.BytesIO()
     to_picture((share.clamp(0, 1) * 2 - 1).unsqueeze(0)).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return uri(buffer.getvalue(), "png")
 
 
 def bars(told: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -12,6 +11,7 @@ from string import Template
 from typing import Any
 
 from cdkit.compare.curves import curves, training
+from cdkit.compare.embed import ROOM, data
 from cdkit.compare.maps import words
 from cdkit.compare.words import interval, sentence
 
@@ -35,7 +35,7 @@ def report(result: Mapping[str, Any], folder: Path) -> str:
         match=escape(str(result["match"])),
         budget=rows(["arm", *result["budget"]], (budget_row(result, arm) for arm in arms)),
         differences="".join(difference(arm, lines) for arm, lines in result["differences"].items()),
-        pictures="".join(figure(name, arm["pictures"], folder) for name, arm in arms.items()),
+        pictures=figures({name: arm["pictures"] for name, arm in arms.items()}, folder),
         command=escape(result.get("command", NO_COMMAND)),
         training=training({name: arm["losses"] for name, arm in arms.items()}),
         words=words({name: arm["words"] for name, arm in arms.items()}, folder),
@@ -127,17 +127,18 @@ def choice(name: str, options: Sequence[str], chosen: str) -> str:
     return f"<select id='{name}'>{made}</select>"
 
 
-def figure(name: str, paths: Sequence[str], folder: Path) -> str:
+def figures(pictures: Mapping[str, Sequence[str]], folder: Path) -> str:
+    """Every arm's pictures, which share the room that there is."""
+    room = ROOM // sum(len(paths) for paths in pictures.values())
+    return "".join(figure(name, paths, folder, room) for name, paths in pictures.items())
+
+
+def figure(name: str, paths: Sequence[str], folder: Path, room: int) -> str:
     """An arm's pictures, in the page itself."""
-    shown = [
-        f"<img id='picture-{escape(name)}{'' if number == 0 else f'-{number}'}' alt='{escape(name)}' src='{data(folder / path)}'>"
-        for number, path in enumerate(paths)
-    ]
+    names = [f"picture-{escape(name)}{f'-{number}' if number else ''}" for number in range(len(paths))]
+    pictures = [data(folder / path, room) for path in paths]
+    shown = [f"<img id='{key}' alt='{escape(name)}' src='{held}'>" for key, held in zip(names, pictures, strict=True)]
     return f"<figure>{''.join(shown)}<figcaption>{escape(name)}</figcaption></figure>"
-
-
-def data(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def difference(arm: str, lines: Sequence[str]) -> str:

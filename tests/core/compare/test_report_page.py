@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from cdkit.cli.app import cdkit
 from cdkit.compare.acting import longest, maps_of
+from cdkit.compare.embed import data
 from cdkit.compare.licences import licences
 from cdkit.compare.losses import POINTS, losses, split
 from cdkit.compare.maps import png
@@ -163,7 +164,7 @@ def test_licences_are_told_or_said_to_be_untold(made: Made) -> None:
 def test_of_encoders_those_that_come_trained_are_told(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(BASE, encoding="utf-8")
-    trained = ("conditions.more={use: minilm}", "injectors=[{use: add, streams: [more]}]")
+    trained = ("conditions.more={use: minilm}", "injectors=[{use: add, streams: [text]}, {use: film, streams: [more]}]")
     found = licences([read_spec(spec), read_spec(spec, overrides=(*trained, "data.use=shapes"))])
     assert list(found) == ["dataset digits", "dataset shapes", "encoder minilm"], "`bytes` starts from nothing"
     assert found["encoder minilm"] == "Apache-2.0"
@@ -176,6 +177,22 @@ def test_every_picture_says_what_it_is_and_none_is_elsewhere(made: Made) -> None
     assert not re.search(r"(?:src|href)=['\"]?(?!data:)[^'\" >]*[.:/]", made.page)
     assert "default-src 'none'; img-src data:" in made.page
     assert len(made.page.encode()) < 10_000_000
+
+
+@pytest.mark.parametrize("room", [200_000, 20_000])
+def test_a_picture_is_made_to_fit(tmp_path: Path, room: int) -> None:
+    """The hardest to compress: noise."""
+    import torch
+
+    noise = torch.randint(256, (256, 256, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    path = tmp_path / "noise.png"
+    Image.fromarray(noise.numpy()).save(path)
+    kind, _, content = data(path, room).partition(",")
+    whole = base64.b64decode(content)
+    assert kind == ("data:image/png;base64" if room > path.stat().st_size else "data:image/webp;base64")
+    assert len(whole) <= room
+    with Image.open(io.BytesIO(whole)) as picture:
+        assert picture.size == ((256, 256) if room > path.stat().st_size else (128, 128))
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
