@@ -38,6 +38,7 @@ class Digits(ClassPictures):
     pixels, no more detail. Training varies nothing.
     """
 
+    licence = "CC-BY-4.0 at UCI; scikit-learn's copy comes with a BSD-3-Clause package"
     words = WORDS
     classes = NAMES
 

@@ -37,6 +37,7 @@ class Emoji(Dataset):
     `licence` and `author` are those of each picture: they differ, and hold for what is handed on.
     """
 
+    licence = f"{', '.join(sorted({style.licence for style in BY_NAME.values()}))}; each picture's is in its column `licence`"
     columns = (*COLUMNS, "style", "split_kind", "licence", "author")
 
     def __init__(self, *, size: Literal[32, 64] = 32, held_out: HeldOut = "both", keywords: bool = True) -> None:

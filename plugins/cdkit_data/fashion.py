@@ -48,6 +48,7 @@ class Fashion(ClassPictures):
     `flip` mirrors every other picture while training (shoes then point both ways).
     """
 
+    licence = "MIT"
     words = WORDS
     classes = tuple(WORDS)
 

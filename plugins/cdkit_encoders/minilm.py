@@ -36,6 +36,8 @@ class MiniLM(BertLike):
     length: the longest L; the model was trained with up to 256. It reads English; case does not matter to it.
     """
 
+    licence = "Apache-2.0"
+
     def __init__(self, *, length: Annotated[int, Interval(ge=8, le=256)] = 64) -> None:
         found = Folder(NAME, configs("bert")[NAME], part="minilm", package=PACKAGE, pip=PIP, file=FOLDER / WEIGHTS, sha256=SHA256)
         super().__init__(found, length=length, pooled="mean")

@@ -11,10 +11,13 @@ from statistics import fmean
 from typing import Any
 
 from cdkit.compare.fingerprint import fingerprint
+from cdkit.compare.licences import licences
+from cdkit.compare.losses import losses
 from cdkit.compare.read import Comparison
 from cdkit.compare.run import Comparing, deviation, machine
 from cdkit.compare.score import table
 from cdkit.compare.verdict import verdict
+from cdkit.engine.journal import METRICS
 from cdkit.spec import PartSpec
 from cdkit.version import VERSION
 
@@ -46,6 +49,7 @@ def contents(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "verdicts": {part.use: verdicts(comparing, found, part) for part in parts},
         "budget": budget(comparing, found),
         "differences": differences(comparison),
+        "licences": licences(comparison.arms.values()),
     }
 
 
@@ -71,6 +75,8 @@ def arm_of(comparing: Comparing, found: Mapping[str, Any], arm: str) -> dict[str
             for choice in found["validation"][cells[0].folder]
         },
         "pictures": found["pictures"][arm],
+        "words": found["words"][arm],
+        "losses": losses([comparing.run_of(cell) / METRICS for cell in cells]),
         "runs": [cell.folder for cell in cells],
         "responses": [comparing.responses(cell) for cell in cells],
     }

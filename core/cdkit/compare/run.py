@@ -13,6 +13,7 @@ import torch
 
 from cdkit.build import assemble
 from cdkit.cache import cache_folder
+from cdkit.compare.acting import acting, longest
 from cdkit.compare.arms import TRACKED, Cell, birth, cells, check_alive
 from cdkit.compare.budget import fitted, matched
 from cdkit.compare.crew import in_turn
@@ -34,7 +35,7 @@ from cdkit.engine.train import train
 from cdkit.engine.weights import load_average
 from cdkit.errors import NumericsError
 from cdkit.model import Model
-from cdkit.spec import PartSpec
+from cdkit.spec import PartSpec, Spec
 
 Say = Callable[[str], None]
 SCORES = "scores"
@@ -116,6 +117,7 @@ class Comparing:
             "times": {cell.folder: self.times(cell) for cell in self.cells},
             "pictures": dict(zip(arms, drawn, strict=True)),
             "heard": dict(zip((cell.folder for cell in hearing), heard, strict=True)),
+            "words": dict(zip(arms, self._gathered(ask, [Job(arm, "acted", (arm, chosen[arm])) for arm in arms]), strict=True)),
         }
 
     def _gathered(self, ask: Ask, jobs: list[Job]) -> list[Any]:
@@ -227,7 +229,7 @@ class Comparing:
             self.say(f"{arm}: how fast is it?")
             cell = self.of(arm)[0]
             model = self._loaded(cell, choice)
-            found[arm] = drew(model, prompts(self.comparison, model), choice.guidance)
+            found[arm] = drew(model, prompts(self.comparison, cell.spec), choice.guidance)
             found[arm] |= trained(cell.spec, self.folder / "timing" / arm, self.device)
         write(kept, {"keys": keys, "speeds": found})
         return found
@@ -248,16 +250,25 @@ class Comparing:
         """Pictures of the prompts that the report shows, from the noise that every arm gets, by the first seed's model."""
         cell = self.of(arm)[0]
         model = self._loaded(cell, choice)
-        said = prompts(self.comparison, model) if model.columns else ()
+        said = prompts(self.comparison, cell.spec) if model.columns else ()
         paths: list[str] = []
         for number in range(self.comparison.keys.shown):
             path = self.folder / "pictures" / f"{cell.folder}-{choice}-{number}.png"
             if not path.is_file():
-                shown = prompts(self.comparison, model)
+                shown = prompts(self.comparison, cell.spec)
                 seeds = list(range(number * len(shown), (number + 1) * len(shown)))
                 model.sample(list(said), seeds=seeds, n=len(shown), guidance=choice.guidance).save(path)
             paths.append(str(path.relative_to(self.folder)))
         return paths
+
+    def acted(self, arm: str, choice: Choice) -> dict[str, Any]:
+        """Where each word of the longest prompt that is shown acts, in the first seed's model."""
+        cell = self.of(arm)[0]
+        if not cell.spec.conditions:
+            return {"why": "hears nothing"}
+        kept = f"{SCORES}/{cell.folder}-words-{choice}.json"
+        prompt = longest(prompts(self.comparison, cell.spec))
+        return {**acting(self.folder / kept, prompt, lambda: self._loaded(cell, choice), choice.guidance), "kept": kept}
 
 
 def born(cell: Cell, run: Run) -> None:
@@ -269,11 +280,11 @@ def born(cell: Cell, run: Run) -> None:
     write(run.path / RESPONSE, found)
 
 
-def prompts(comparison: Comparison, model: Model) -> tuple[str, ...]:
+def prompts(comparison: Comparison, spec: Spec) -> tuple[str, ...]:
     """What the report shows: the comparison's own prompts, or a word of each class."""
     if comparison.keys.prompts:
         return comparison.keys.prompts
-    return tuple(words[0] for words in make_dataset(model.spec).prompts("en").values())
+    return tuple(words[0] for words in make_dataset(spec).prompts("en").values())
 
 
 def best(comparison: Comparison, validation: Mapping[str, Mapping[Choice, Any]], arm: list[Cell]) -> Choice:
