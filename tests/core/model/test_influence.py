@@ -166,7 +166,9 @@ def test_the_only_word_left_out_is_the_null(made: Made) -> None:
 def test_a_class_is_one_word(made: Made) -> None:
     """An encoder that reads no text is told the whole value, or nothing."""
     model = made(
-        "conditions.text=null", "conditions.label={use: label, dim: 16, dropout: 0.1}", "injectors=[{use: add, streams: [label]}]"
+        "conditions.text=null",
+        "conditions.label={use: label, names: [six, seven], dim: 16, dropout: 0.1}",
+        "injectors=[{use: add, streams: [label]}]",
     )
     model.ledger.counts["label"] = Count(told=9, silent=1)
     found = influence(model, "seven")
