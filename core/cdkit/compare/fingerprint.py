@@ -6,11 +6,11 @@ import hashlib
 import json
 from typing import Any
 
-CLOCKS = frozenset({"date", "machine", "seconds", "speed", "fingerprint"})  # at any depth
+CLOCKS = frozenset({"date", "machine", "seconds", "speed", "fingerprint", "command"})  # at any depth
 
 
 def fingerprint(result: dict[str, Any]) -> str:
-    """sha256, in hex, of all of a result but dates, machines and what a clock says."""
+    """sha256, in hex, of all of a result but dates, machines, what a clock says and the command."""
     return hashlib.sha256(json.dumps(timeless(result), sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 Outcome = Literal["better", "worse", "cannot tell"]
 FEW = 5  # seeds: with fewer, whoever reads the verdict is warned
+ROUNDING = 1e-9  # of differences: a spread below it is none
 MOST = 1000  # seeds that are thought of when none would tell
 
 
@@ -65,24 +66,31 @@ def verdict(arm: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]
         seeds,
         prompts,
         more_seeds(differences, confidence) if outcome == "cannot tell" else None,
-        warning(seeds),
+        warning(seeds, unspread=seeds > 1 and not math.isfinite(half)),
     )
 
 
-def warning(seeds: int) -> str:
+def warning(seeds: int, *, unspread: bool = False) -> str:
     if seeds == 1:
         return "one seed: nobody knows how much another seed would have changed"
+    if unspread:
+        return "every seed and prompt shows the very same difference, as scores in coarse steps do: nothing is known of luck"
     return f"{seeds} seeds: the interval is valid but wide; {FEW} or more narrow it" if seeds < FEW else ""
 
 
 def half_width(differences: Tensor, confidence: float, seeds: int | None = None) -> float:
-    """Half the interval of the mean of differences (S, P), or of as many seeds as are said; infinite for one seed."""
+    """Half the interval of the mean of differences (S, P), or of as many seeds as are said; infinite where nothing is known of
+    luck: for one seed, or where all differences are the very same and not zero."""
     n = seeds or len(differences)
     if n < 2 or len(differences) < 2:
         return math.inf
     among, across = components(differences)
     error = math.sqrt(among / n + across / differences.shape[1])
-    return student(confidence, n - 1) * error if error else 0.0
+    if not differences.any():
+        return 0.0
+    if error <= ROUNDING * float(differences.abs().mean()):
+        return math.inf
+    return student(confidence, n - 1) * error
 
 
 def student(confidence: float, freedom: int) -> float:

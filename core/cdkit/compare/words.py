@@ -23,7 +23,7 @@ def sentence(result: Mapping[str, Any], arm: str) -> str:
 def interval(found: Mapping[str, Any]) -> str:
     """+0.031 [0.012, 0.050]"""
     if found["low"] is None:
-        return f"{found['difference']:+.4f} [no interval from one seed]"
+        return f"{found['difference']:+.4f} [no interval{' from one seed' if found['seeds'] == 1 else ''}]"
     return f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
 
 

@@ -104,7 +104,7 @@ def test_one_seed_tells_nothing() -> None:
 
 def test_few_seeds_are_warned_of() -> None:
     def of(seeds: int) -> Verdict:
-        return verdict([[1.0]] * seeds, [[0.5]] * seeds)
+        return verdict([[1.0 + seed / 10] for seed in range(seeds)], [[0.5]] * seeds)
 
     assert "3 seeds: the interval is valid but wide" in of(3).warning
     assert of(5).warning == ""
@@ -123,3 +123,13 @@ def test_more_seeds_are_as_many_as_would_tell() -> None:
 def test_tables_of_two_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"scores of shapes \(1, 2\) and \(1, 1\); expected one \(seeds, prompts\) of both"):
         verdict([[1.0, 2.0]], [[1.0]])
+
+
+def test_seeds_that_differ_by_the_very_same_tell_nothing_of_luck() -> None:
+    """Two seeds of a score in steps of 1/20, both one step apart: that is no certainty."""
+    found = verdict([[0.55], [0.50]], [[0.60], [0.55]])
+    assert found.outcome == "cannot tell"
+    assert found.to_json()["low"] is None
+    assert "nothing is known of luck" in found.warning
+    same = verdict([[0.55], [0.50]], [[0.55], [0.50]])
+    assert (same.outcome, same.low, same.high) == ("cannot tell", 0.0, 0.0)

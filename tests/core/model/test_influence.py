@@ -91,9 +91,13 @@ class Pointwise(Backbone):
         return self.gain * self.slot(x, signals, t.unsqueeze(1))
 
 
-@pytest.mark.parametrize("method", [CROSS, FILM, ADD, BOTH])
+METHODS = ("adagn", "adaln_single", "adaln_zero", "add", "added_kv", "concat", "cross_attention", "film", "film_gain", "gated")
+METHODS += ("in_context", "perceiver", "text_query", "weights")  # all that words alone can be given to
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_heard(made: Made, method: str) -> None:
-    found = influence(made(method), "the digit seven", seed=3)
+    found = influence(made(f"injectors=[{{use: {method}, streams: [text]}}]"), "the digit seven", seed=3)
     assert found.words == ("the", "digit", "seven")
     assert found.maps.shape == (3, 4, 8, 8)
     assert bool((found.whole > 1e-5).all())
@@ -157,6 +161,19 @@ def test_the_only_word_left_out_is_the_null(made: Made) -> None:
         )
     assert torch.allclose(found.maps[0], (said - silent).abs().mean(dim=1), atol=1e-5)
     assert found.sigmas == pytest.approx([float(model.diffusion.levels(t)[1])])
+
+
+def test_a_class_is_one_word(made: Made) -> None:
+    """An encoder that reads no text is told the whole value, or nothing."""
+    model = made(
+        "conditions.text=null",
+        "conditions.label={use: label, names: [six, seven], dim: 16, dropout: 0.1}",
+        "injectors=[{use: add, streams: [label]}]",
+    )
+    model.ledger.counts["label"] = Count(told=9, silent=1)
+    found = influence(model, "seven")
+    assert found.words == ("seven",)
+    assert float(found.whole.min()) > 0
 
 
 def test_what_is_no_word_cannot_be_left_out(made: Made) -> None:
