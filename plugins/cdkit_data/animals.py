@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from cdkit.hooks import hookimpl
@@ -47,6 +48,7 @@ class Animals(ClassPictures):
     `flip` mirrors every other picture while training.
     """
 
+    licence: ClassVar[str] = "MIT: the package animal-mnist"
     words = WORDS
     classes = tuple(WORDS)
 

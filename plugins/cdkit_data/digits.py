@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from cdkit.hooks import hookimpl
@@ -38,6 +38,7 @@ class Digits(ClassPictures):
     pixels, no more detail. Training varies nothing.
     """
 
+    licence: ClassVar[str] = "CC-BY-4.0: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI"
     words = WORDS
     classes = NAMES
 

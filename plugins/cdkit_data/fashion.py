@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +49,7 @@ class Fashion(ClassPictures):
     `flip` mirrors every other picture while training (shoes then point both ways).
     """
 
+    licence: ClassVar[str] = "MIT: Fashion-MNIST, Zalando SE"
     words = WORDS
     classes = tuple(WORDS)
 

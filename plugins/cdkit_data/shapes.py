@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal, final, overload
+from typing import Annotated, ClassVar, Literal, final, overload
 
 import numpy as np
 import torch
@@ -65,6 +65,8 @@ class Shapes(Dataset):
     they are few. margin: it is brought to as many rows more, and cut at a place of its own. With either of them `sizes` says
     so of each picture, in SDXL's order: original rows and columns, where it is cut (top, left), `size` twice.
     """
+
+    licence: ClassVar[str] = "Apache-2.0: drawn by cdkit"
 
     def __init__(
         self,

@@ -11,7 +11,8 @@ from statistics import fmean
 from string import Template
 from typing import Any
 
-from cdkit.compare.curves import curves
+from cdkit.compare.acting import acting
+from cdkit.compare.curves import curves, guided
 from cdkit.compare.read import IN_WORDS
 from cdkit.compare.run import UNLIKE
 from cdkit.compare.words import interval, sentence
@@ -30,7 +31,10 @@ def report(result: Mapping[str, Any], folder: Path) -> str:
         confidence=escape(confidence(result)),
         slider=slider(result),
         scores=rows(["arm", *heads(result)], (score_row(result, arm) for arm in arms)),
-        curves=curves({name: arm["validation"] for name, arm in arms.items()}, str(result["figure"])),
+        curves=curves({name: guided(arm["validation"]) for name, arm in arms.items()}, "guidance", str(result["figure"])),
+        losses=curves({name: learned(arm) for name, arm in arms.items()}, "steps", "loss"),
+        acting=acting(arms, folder),
+        licences=licensed(result),
         groups=grouped(result),
         prices=rows(price_heads(result), (price_row(name, arm) for name, arm in arms.items())),
         match=escape(matched(result)),
@@ -84,6 +88,17 @@ def births(result: Mapping[str, Any]) -> str:
         return "The arms' backbones are not one network: their weights differed at birth, and luck with them."
     digests = ", ".join(f"seed {seed}: {digest[:12]}" for seed, digest in result["births"].items())
     return f"The arms' backbones were bit-equal at birth (sha256 {digests})."
+
+
+def learned(arm: Mapping[str, Any]) -> list[tuple[float, list[float]]]:
+    return [(float(step), values) for step, values in arm["losses"].items()]
+
+
+def licensed(result: Mapping[str, Any]) -> str:
+    """What data set and pretrained encoders say of their terms; parts that learned here all they know have none."""
+    told = "".join(f"<li>{escape(part)}: {escape(terms)}</li>" for part, terms in result["licences"].items() if terms)
+    unsaid = [part for part, terms in result["licences"].items() if not terms]
+    return f"<ul>{told}</ul>" + (f"<p class='soft'>Nothing is stated of {escape(', '.join(unsaid))}.</p>" if unsaid else "")
 
 
 def heads(result: Mapping[str, Any]) -> list[str]:

@@ -42,6 +42,7 @@ def contents(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "machine": machine(comparing.device, comparing.crew.about),
         "cdkit": VERSION,
         "births": found["births"],
+        "licences": licences(comparison),
         "arms": {arm: arm_of(comparing, found, arm) for arm in comparison.arms},
         "verdicts": {part.use: verdicts(comparing, found, part) for part in parts},
         "budget": budget(comparing, found),
@@ -70,6 +71,8 @@ def arm_of(comparing: Comparing, found: Mapping[str, Any], arm: str) -> dict[str
             str(choice): [found["validation"][cell.folder][choice]["value"] for cell in cells]
             for choice in found["validation"][cells[0].folder]
         },
+        "losses": {str(step): values for step, values in found["losses"][arm].items()},
+        "influence": found["influence"][arm],
         "pictures": found["pictures"][arm],
         "runs": [cell.folder for cell in cells],
         "responses": [comparing.responses(cell) for cell in cells],
@@ -98,6 +101,13 @@ def budget(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": {arm: fmean(found["times"][cell.folder]["training"] for cell in comparing.of(arm)) for arm in arms},
     }
     return {name: {"of": values, "deviation": deviation(values, reference)} for name, values in axes.items()}
+
+
+def licences(comparison: Comparison) -> dict[str, str]:
+    """Of the pictures and of pretrained encoders, by part: for whoever hands on what came of them; "" where nothing is stated."""
+    specs = comparison.arms.values()
+    parts = [spec.data for spec in specs if spec.data] + [c.part for spec in specs for c in spec.conditions.values()]
+    return {f"{part.kind} {part.use}": str(getattr(part.factory(), "licence", "")) for part in parts}
 
 
 def differences(comparison: Comparison) -> dict[str, list[str]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import torch
 
 from cdkit.build import assemble
 from cdkit.cache import cache_folder
+from cdkit.compare.acting import FOLDER, acted, telling
 from cdkit.compare.arms import TRACKED, Cell, birth, cells, check_alive
 from cdkit.compare.budget import fitted, matched
 from cdkit.compare.crew import in_turn
@@ -107,6 +108,7 @@ class Comparing:
         chosen = {arm: best(self.comparison, validation, self.of(arm)) for arm in arms}
         tested = self._gathered(ask, [Job(cell.name, "tested", (cell, chosen[cell.arm])) for cell in self.cells])
         drawn = self._gathered(ask, [Job(arm, "drawn", (arm, chosen[arm])) for arm in arms])
+        acts = self._gathered(ask, [Job(arm, "acting", (arm, chosen[arm])) for arm in arms])
         hearing = [cell for cell in self.cells if self.comparison.heard and cell.spec.conditions]
         heard = self._gathered(ask, [Job(cell.name, "heard", (cell,)) for cell in hearing])
         return {
@@ -115,6 +117,8 @@ class Comparing:
             "tests": dict(zip(folders, tested, strict=True)),
             "times": {cell.folder: self.times(cell) for cell in self.cells},
             "pictures": dict(zip(arms, drawn, strict=True)),
+            "influence": dict(zip(arms, acts, strict=True)),
+            "losses": {arm: self.losses(arm) for arm in arms},
             "heard": dict(zip((cell.folder for cell in hearing), heard, strict=True)),
         }
 
@@ -200,6 +204,22 @@ class Comparing:
             load_average(model, averaged_at(self.run_of(cell), choice.ema), str(self.run_of(cell)))
         return model
 
+    def acting(self, arm: str, choice: Choice) -> dict[str, Any] | None:
+        """Where the words of a prompt act in the first seed's model; None for an arm that is told no prompt."""
+        cell = self.of(arm)[0]
+        file = self.folder / FOLDER / f"{cell.folder}-{choice}.safetensors"
+        kept = self.folder / SCORES / f"{file.stem}-influence.json"
+        if not kept.is_file():
+            model = self._loaded(cell, choice)
+            prompt = telling(prompts(self.comparison, model)) if model.columns else ""
+            write(kept, {"found": acted(model, prompt, file) if prompt else None})
+        return json.loads(kept.read_text(encoding="utf-8"))["found"]
+
+    def losses(self, arm: str) -> dict[int, list[float]]:
+        """The loss over the steps, each seed's, averaged over what was logged between two of them."""
+        journals = [(self.run_of(cell) / METRICS).read_text(encoding="utf-8").splitlines() for cell in self.of(arm)]
+        return thinned([{int(line["step"]): float(line["loss"]) for line in map(json.loads, lines)} for lines in journals])
+
     def heard(self, cell: Cell) -> dict[str, Any]:
         """After how many steps the cell's model heard its words, by the validation split."""
         assert self.comparison.heard is not None
@@ -267,6 +287,14 @@ def born(cell: Cell, run: Run) -> None:
     Run.create(run.path, cell.spec)
     keep_birth(model, run)
     write(run.path / RESPONSE, found)
+
+
+def thinned(losses: Sequence[Mapping[int, float]], most: int = 40) -> dict[int, list[float]]:
+    """Seeds' losses by step -> at no more than so many steps, the mean of those since the step before."""
+    steps = sorted(set.intersection(*(set(of) for of in losses)))
+    width = max(1, -(-len(steps) // most))
+    parts = [steps[start : start + width] for start in range(0, len(steps), width)]
+    return {part[-1]: [fmean(of[step] for step in part) for of in losses] for part in parts}
 
 
 def prompts(comparison: Comparison, model: Model) -> tuple[str, ...]:
