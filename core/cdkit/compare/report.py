@@ -147,7 +147,7 @@ def grouped(result: Mapping[str, Any]) -> str:
     arms: Mapping[str, Any] = result["arms"]
     first = next(iter(arms.values()))
     tables = [
-        f"<h2>{escape(use)}, by what is new</h2><div class='scroll'>{rows(['arm', *groups], group_rows(arms, use, groups))}</div>"
+        f"<h2>{escape(use)}, taken apart</h2><div class='scroll'>{rows(['arm', *groups], group_rows(arms, use, groups))}</div>"
         for use, groups in first["groups"].items()
     ]
     return "".join(tables)

@@ -11,6 +11,8 @@ import torch
 from cdkit.parts import DataError
 from cdkit_data.digits import Digits
 from cdkit_metrics.evaluator import Evaluator
+from cdkit_metrics.frechet import Frechet
+from cdkit_metrics.kernel_distance import KernelDistance
 from cdkit_metrics.prdc import NAMES, Prdc, prdc
 from torch import Tensor
 
@@ -107,6 +109,23 @@ def test_noise_costs_precision_and_repetition_costs_coverage(
     assert collapsed["measures"]["recall"] < 0.3
     assert collapsed["coverage"] == collapsed["measures"]["coverage"] < 0.7 * real["coverage"]
     assert real["evaluator"]["count"] == evaluator.accuracy.count
+
+
+def test_all_who_compare_ask_for_the_same_pictures(
+    evaluator: Evaluator, digits: Digits, cache: Path, stub: Any, epochs: int
+) -> None:
+    """So that one drawing serves them all."""
+    assert evaluator.accuracy.n
+    asked: list[Any] = []
+
+    def draw(values: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> Tensor:
+        asked.append((values, seeds))
+        return Drawing(digits)(values, seeds)
+
+    for metric in (Frechet, KernelDistance, Prdc):
+        metric(epochs=epochs, pictures=60, seed=3)(stub(digits, cache, draw))
+    assert asked[0] == asked[1] == asked[2]
+    assert len(asked) == 3
 
 
 def test_too_few_real_pictures_for_the_neighbours_are_refused(digits: Digits, cache: Path, stub: Any) -> None:
