@@ -129,7 +129,7 @@ class Encoder(nn.Module, ABC):
 
     widths: Widths
     trainable: ClassVar[bool] = True  # what a spec that does not say `trainable:` gets
-    licence: ClassVar[str] = ""  # of pretrained weights, and whose they are; "" for what is trained here
+    licence: ClassVar[str] = ""  # of the weights that it comes with, SPDX or words; "" where nobody has stated it
     masks_padding: ClassVar[bool] = True  # False: padding can change what comes out, and the docstring says why
 
     @abstractmethod
@@ -399,8 +399,8 @@ class Dataset(ABC):
 
     columns: tuple[str, ...]
     shape: SampleShape
+    licence: ClassVar[str] = ""  # of the pictures, SPDX or words; "" where nobody has stated it
     classes: tuple[str, ...] = ()  # names that `label` takes, in a fixed order; () where there are no classes
-    licence: ClassVar[str] = ""  # of the pictures, and whose they are: for whoever hands on what was made with them
 
     @abstractmethod
     def split(self, name: Literal["train", "validation", "test"]) -> Sequence[Example]:

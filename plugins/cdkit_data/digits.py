@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from cdkit.hooks import hookimpl
@@ -38,7 +38,7 @@ class Digits(ClassPictures):
     pixels, no more detail. Training varies nothing.
     """
 
-    licence: ClassVar[str] = "CC-BY-4.0: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI"
+    licence = "CC-BY-4.0 at UCI; scikit-learn's copy comes with a BSD-3-Clause package"
     words = WORDS
     classes = NAMES
 

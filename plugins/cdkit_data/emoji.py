@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from cdkit.hooks import hookimpl
@@ -37,7 +37,7 @@ class Emoji(Dataset):
     `licence` and `author` are those of each picture: they differ, and hold for what is handed on.
     """
 
-    licence: ClassVar[str] = "each picture's own, in its column `licence`: MIT, Apache-2.0, CC-BY-4.0, CC-BY-SA-4.0 (OpenMoji)"
+    licence = f"{', '.join(sorted({style.licence for style in BY_NAME.values()}))}; each picture's is in its column `licence`"
     columns = (*COLUMNS, "style", "split_kind", "licence", "author")
 
     def __init__(self, *, size: Literal[32, 64] = 32, held_out: HeldOut = "both", keywords: bool = True) -> None:

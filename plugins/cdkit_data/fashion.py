@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -49,7 +48,7 @@ class Fashion(ClassPictures):
     `flip` mirrors every other picture while training (shoes then point both ways).
     """
 
-    licence: ClassVar[str] = "MIT: Fashion-MNIST, Zalando SE"
+    licence = "MIT"
     words = WORDS
     classes = tuple(WORDS)
 

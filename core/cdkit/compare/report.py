@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -11,12 +10,14 @@ from statistics import fmean
 from string import Template
 from typing import Any
 
-from cdkit.compare.acting import acting
-from cdkit.compare.curves import curves, guided
+from cdkit.compare.curves import curves, training
+from cdkit.compare.embed import ROOM, data
+from cdkit.compare.maps import words
 from cdkit.compare.read import IN_WORDS
 from cdkit.compare.run import UNLIKE
 from cdkit.compare.words import interval, sentence
 
+NO_COMMAND = "made by a program, without a command"
 TONES = {"better": "good", "worse": "bad", "cannot tell": "unsure"}
 
 
@@ -31,17 +32,17 @@ def report(result: Mapping[str, Any], folder: Path) -> str:
         confidence=escape(confidence(result)),
         slider=slider(result),
         scores=rows(["arm", *heads(result)], (score_row(result, arm) for arm in arms)),
-        curves=curves({name: guided(arm["validation"]) for name, arm in arms.items()}, "guidance", str(result["figure"])),
-        losses=curves({name: learned(arm) for name, arm in arms.items()}, "steps", "loss"),
-        acting=acting(arms, folder),
-        licences=licensed(result),
+        curves=curves({name: arm["validation"] for name, arm in arms.items()}, str(result["figure"])),
         groups=grouped(result),
         prices=rows(price_heads(result), (price_row(name, arm) for name, arm in arms.items())),
         match=escape(matched(result)),
         budget=rows(["arm", *result["budget"]], (budget_row(result, arm) for arm in arms)),
         differences="".join(difference(arm, lines) for arm, lines in result["differences"].items()),
-        pictures="".join(figure(name, arm["pictures"], folder) for name, arm in arms.items()),
-        command=escape(f"cdkit compare specs/compare/{result['comparison']}.yaml"),
+        pictures=figures({name: arm["pictures"] for name, arm in arms.items()}, folder),
+        command=escape(result.get("command", NO_COMMAND)),
+        training=training({name: arm["losses"] for name, arm in arms.items()}),
+        words=words({name: arm["words"] for name, arm in arms.items()}, folder),
+        licences=rows(["taken", "licence"], ([part, licence or "not stated"] for part, licence in result["licences"].items())),
         fairness=escape(fairness(result)),
     )
 
@@ -90,17 +91,6 @@ def births(result: Mapping[str, Any]) -> str:
     return f"The arms' backbones were bit-equal at birth (sha256 {digests})."
 
 
-def learned(arm: Mapping[str, Any]) -> list[tuple[float, list[float]]]:
-    return [(float(step), values) for step, values in arm["losses"].items()]
-
-
-def licensed(result: Mapping[str, Any]) -> str:
-    """What data set and pretrained encoders say of their terms; parts that learned here all they know have none."""
-    told = "".join(f"<li>{escape(part)}: {escape(terms)}</li>" for part, terms in result["licences"].items() if terms)
-    unsaid = [part for part, terms in result["licences"].items() if not terms]
-    return f"<ul>{told}</ul>" + (f"<p class='soft'>Nothing is stated of {escape(', '.join(unsaid))}.</p>" if unsaid else "")
-
-
 def heads(result: Mapping[str, Any]) -> list[str]:
     scores = [f"{use} (seed by seed)" for use in result["verdicts"]]
     return [*scores, "beside the reference", "guidance", "average", *(["heard after steps"] if hears(result) else [])]
@@ -147,10 +137,14 @@ def grouped(result: Mapping[str, Any]) -> str:
     arms: Mapping[str, Any] = result["arms"]
     first = next(iter(arms.values()))
     tables = [
-        f"<h2>{escape(use)}, taken apart</h2><div class='scroll'>{rows(['arm', *groups], group_rows(arms, use, groups))}</div>"
+        f"<h2>{escape(use)}, taken apart</h2>{scrolled(rows(['arm', *groups], group_rows(arms, use, groups)))}"
         for use, groups in first["groups"].items()
     ]
     return "".join(tables)
+
+
+def scrolled(table: str) -> str:
+    return f"<div class='scroll' tabindex='0'>{table}</div>"
 
 
 def group_rows(arms: Mapping[str, Any], use: str, groups: Iterable[str]) -> Iterator[list[str]]:
@@ -197,17 +191,18 @@ def choice(name: str, options: Sequence[str], chosen: str) -> str:
     return f"<select id='{name}'>{made}</select>"
 
 
-def figure(name: str, paths: Sequence[str], folder: Path) -> str:
+def figures(pictures: Mapping[str, Sequence[str]], folder: Path) -> str:
+    """Every arm's pictures, which share the room that there is."""
+    room = ROOM // sum(len(paths) for paths in pictures.values())
+    return "".join(figure(name, paths, folder, room) for name, paths in pictures.items())
+
+
+def figure(name: str, paths: Sequence[str], folder: Path, room: int) -> str:
     """An arm's pictures, in the page itself."""
-    shown = [
-        f"<img id='picture-{escape(name)}{'' if number == 0 else f'-{number}'}' alt='{escape(name)}' src='{data(folder / path)}'>"
-        for number, path in enumerate(paths)
-    ]
+    names = [f"picture-{escape(name)}{f'-{number}' if number else ''}" for number in range(len(paths))]
+    pictures = [data(folder / path, room) for path in paths]
+    shown = [f"<img id='{key}' alt='{escape(name)}' src='{held}'>" for key, held in zip(names, pictures, strict=True)]
     return f"<figure>{''.join(shown)}<figcaption>{escape(name)}</figcaption></figure>"
-
-
-def data(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def difference(arm: str, lines: Sequence[str]) -> str:

@@ -11,10 +11,13 @@ from statistics import fmean
 from typing import Any
 
 from cdkit.compare.fingerprint import fingerprint
+from cdkit.compare.licences import licences
+from cdkit.compare.losses import losses
 from cdkit.compare.read import Comparison
 from cdkit.compare.run import Comparing, deviation, machine
 from cdkit.compare.score import table
 from cdkit.compare.verdict import verdict
+from cdkit.engine.journal import METRICS
 from cdkit.spec import PartSpec
 from cdkit.version import VERSION
 
@@ -42,11 +45,11 @@ def contents(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "machine": machine(comparing.device, comparing.crew.about),
         "cdkit": VERSION,
         "births": found["births"],
-        "licences": licences(comparison),
         "arms": {arm: arm_of(comparing, found, arm) for arm in comparison.arms},
         "verdicts": {part.use: verdicts(comparing, found, part) for part in parts},
         "budget": budget(comparing, found),
         "differences": differences(comparison),
+        "licences": licences(comparison.arms.values()),
     }
 
 
@@ -71,9 +74,9 @@ def arm_of(comparing: Comparing, found: Mapping[str, Any], arm: str) -> dict[str
             str(choice): [found["validation"][cell.folder][choice]["value"] for cell in cells]
             for choice in found["validation"][cells[0].folder]
         },
-        "losses": {str(step): values for step, values in found["losses"][arm].items()},
-        "influence": found["influence"][arm],
         "pictures": found["pictures"][arm],
+        "words": found["words"][arm],
+        "losses": losses([comparing.run_of(cell) / METRICS for cell in cells]),
         "runs": [cell.folder for cell in cells],
         "responses": [comparing.responses(cell) for cell in cells],
     }
@@ -101,13 +104,6 @@ def budget(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": {arm: fmean(found["times"][cell.folder]["training"] for cell in comparing.of(arm)) for arm in arms},
     }
     return {name: {"of": values, "deviation": deviation(values, reference)} for name, values in axes.items()}
-
-
-def licences(comparison: Comparison) -> dict[str, str]:
-    """Of the pictures and of pretrained encoders, by part: for whoever hands on what came of them; "" where nothing is stated."""
-    specs = comparison.arms.values()
-    parts = [spec.data for spec in specs if spec.data] + [c.part for spec in specs for c in spec.conditions.values()]
-    return {f"{part.kind} {part.use}": str(getattr(part.factory(), "licence", "")) for part in parts}
 
 
 def differences(comparison: Comparison) -> dict[str, list[str]]:

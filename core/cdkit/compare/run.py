@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 
 from cdkit.build import assemble
 from cdkit.cache import cache_folder
-from cdkit.compare.acting import FOLDER, acted, telling
+from cdkit.compare.acting import acting, longest
 from cdkit.compare.arms import TRACKED, Cell, birth, cells, check_alive
 from cdkit.compare.budget import fitted, matched
 from cdkit.compare.crew import in_turn
@@ -37,7 +37,7 @@ from cdkit.engine.train import train
 from cdkit.engine.weights import load_average
 from cdkit.errors import NumericsError
 from cdkit.model import Model
-from cdkit.spec import PartSpec
+from cdkit.spec import PartSpec, Spec
 
 Say = Callable[[str], None]
 SCORES = "scores"
@@ -110,7 +110,6 @@ class Comparing:
         chosen = {arm: best(self.comparison, validation, self.of(arm)) for arm in arms}
         tested = self._gathered(ask, [Job(cell.name, "tested", (cell, chosen[cell.arm])) for cell in self.cells])
         drawn = self._gathered(ask, [Job(arm, "drawn", (arm, chosen[arm])) for arm in arms])
-        acts = self._gathered(ask, [Job(arm, "acting", (arm, chosen[arm])) for arm in arms])
         hearing = [cell for cell in self.cells if self.comparison.heard and cell.spec.conditions]
         heard = self._gathered(ask, [Job(cell.name, "heard", (cell,)) for cell in hearing])
         return {
@@ -119,9 +118,8 @@ class Comparing:
             "tests": dict(zip(folders, tested, strict=True)),
             "times": {cell.folder: self.times(cell) for cell in self.cells},
             "pictures": dict(zip(arms, drawn, strict=True)),
-            "influence": dict(zip(arms, acts, strict=True)),
-            "losses": {arm: self.losses(arm) for arm in arms},
             "heard": dict(zip((cell.folder for cell in hearing), heard, strict=True)),
+            "words": dict(zip(arms, self._gathered(ask, [Job(arm, "acted", (arm, chosen[arm])) for arm in arms]), strict=True)),
         }
 
     def _gathered(self, ask: Ask, jobs: list[Job]) -> list[Any]:
@@ -211,22 +209,6 @@ class Comparing:
             load_average(model, averaged_at(self.run_of(cell), choice.ema), str(self.run_of(cell)))
         return model
 
-    def acting(self, arm: str, choice: Choice) -> dict[str, Any] | None:
-        """Where the words of a prompt act in the first seed's model; None for an arm that is told no prompt."""
-        cell = self.of(arm)[0]
-        file = self.folder / FOLDER / f"{cell.folder}-{choice}.safetensors"
-        kept = self.folder / SCORES / f"{file.stem}-influence.json"
-        if not kept.is_file():
-            model = self._loaded(cell, choice)
-            prompt = telling(prompts(self.comparison, model)) if model.columns else ""
-            write(kept, {"found": acted(model, prompt, file) if prompt else None})
-        return json.loads(kept.read_text(encoding="utf-8"))["found"]
-
-    def losses(self, arm: str) -> dict[int, list[float]]:
-        """The loss over the steps, each seed's, averaged over what was logged between two of them."""
-        journals = [(self.run_of(cell) / METRICS).read_text(encoding="utf-8").splitlines() for cell in self.of(arm)]
-        return thinned([{int(line["step"]): float(line["loss"]) for line in map(json.loads, lines)} for lines in journals])
-
     def heard(self, cell: Cell) -> dict[str, Any]:
         """After how many steps the cell's model heard its words, by the validation split."""
         assert self.comparison.heard is not None
@@ -260,7 +242,7 @@ class Comparing:
 
     def _speed(self, arm: str, choice: Choice) -> dict[str, Any]:
         cell = self.of(arm)[0]
-        said = partial(prompts, self.comparison)
+        said = prompts(self.comparison, cell.spec)
         drawing = drew(partial(self._loaded, cell, choice), said, choice.guidance, self.device)
         return drawing | trained(cell.spec, self.folder / "timing" / arm, self.device)
 
@@ -280,16 +262,25 @@ class Comparing:
         """Pictures of the prompts that the report shows, from the noise that every arm gets, by the first seed's model."""
         cell = self.of(arm)[0]
         model = self._loaded(cell, choice)
-        said = prompts(self.comparison, model) if model.columns else ()
+        said = prompts(self.comparison, cell.spec) if model.columns else ()
         paths: list[str] = []
         for number in range(self.comparison.keys.shown):
             path = self.folder / "pictures" / f"{cell.folder}-{choice}-{number}.png"
             if not path.is_file():
-                shown = prompts(self.comparison, model)
+                shown = prompts(self.comparison, cell.spec)
                 seeds = list(range(number * len(shown), (number + 1) * len(shown)))
                 model.sample(list(said), seeds=seeds, n=len(shown), guidance=choice.guidance).save(path)
             paths.append(str(path.relative_to(self.folder)))
         return paths
+
+    def acted(self, arm: str, choice: Choice) -> dict[str, Any]:
+        """Where each word of the longest prompt that is shown acts, in the first seed's model."""
+        cell = self.of(arm)[0]
+        if not cell.spec.conditions:
+            return {"why": "hears nothing"}
+        kept = f"{SCORES}/{cell.folder}-words-{choice}.json"
+        prompt = longest(prompts(self.comparison, cell.spec))
+        return {**acting(self.folder / kept, prompt, lambda: self._loaded(cell, choice), choice.guidance), "kept": kept}
 
 
 def born(cell: Cell, run: Run) -> None:
@@ -301,19 +292,11 @@ def born(cell: Cell, run: Run) -> None:
     write(run.path / RESPONSE, found)
 
 
-def thinned(losses: Sequence[Mapping[int, float]], most: int = 40) -> dict[int, list[float]]:
-    """Seeds' losses by step -> at no more than so many steps, the mean of those since the step before."""
-    steps = sorted(set.intersection(*(set(of) for of in losses)))
-    width = max(1, -(-len(steps) // most))
-    parts = [steps[start : start + width] for start in range(0, len(steps), width)]
-    return {part[-1]: [fmean(of[step] for step in part) for of in losses] for part in parts}
-
-
-def prompts(comparison: Comparison, model: Model) -> tuple[str, ...]:
+def prompts(comparison: Comparison, spec: Spec) -> tuple[str, ...]:
     """What the report shows: the comparison's own prompts, or a word of each class."""
     if comparison.keys.prompts:
         return comparison.keys.prompts
-    return tuple(words[0] for words in make_dataset(model.spec).prompts("en").values())
+    return tuple(words[0] for words in make_dataset(spec).prompts("en").values())
 
 
 def best(comparison: Comparison, validation: Mapping[str, Mapping[Choice, Any]], arm: list[Cell]) -> Choice:

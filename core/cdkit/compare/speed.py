@@ -32,16 +32,13 @@ def trained(spec: Spec, folder: Path, device: str | None) -> dict[str, Any]:
     return {"pictures_a_second": spec.train.batch * spec.train.accumulate / seconds, "training_memory": memory()}
 
 
-def drew(
-    load: Callable[[], Model], said: Callable[[Model], tuple[str, ...]], guidance: float | None, device: str | None
-) -> dict[str, Any]:
+def drew(load: Callable[[], Model], prompts: tuple[str, ...], guidance: float | None, device: str | None) -> dict[str, Any]:
     """`latency`: seconds a picture, by how many are drawn at once, with the spec's own sampler; and the `sampling_memory`.
 
     The model is loaded in here, for its weights count, and is gone afterwards.
     """
     with counted(pick_device(device)) as memory:
         model = load()
-        prompts = said(model)
         latency = {str(n): seconds(lambda n=n: draw(model, prompts, guidance, n)) / n for n in AT_ONCE}
     return {"latency": latency, "sampling_memory": memory()}
 

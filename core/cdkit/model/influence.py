@@ -1,129 +1,178 @@
-"""influence: where a word acts, by leaving it out: in the picture, at which noise, and through which places of the network.
+"""influence: where each word of a prompt acts: what the model takes for the clean picture, with the word and without it.
 
-The prompt is encoded again without the word; the noisy picture is the same. What changes in the clean picture that the model
-then sees is the word's doing. It asks nothing of a method but that it prepares signals, so it holds for every injector.
+Leave one out (Li, Monroe & Jurafsky 2016, arXiv 1612.08220), in the picture: everything else is alike, the noise included. It
+asks nothing of a method but its signals, so it shows what cross-attention, modulation and concatenation do by one measure.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from einops import rearrange, reduce, repeat
 from torch import Tensor
-from torch.utils import _pytree as pytree
+from torch.utils._pytree import tree_map_only
 
 from cdkit.diffusion.random import generator
+from cdkit.errors import UsageError
 from cdkit.model.draw import by_column, text_column
-from cdkit.parts import Signals
+from cdkit.model.start import encoded
+from cdkit.parts import Signals, TextEncoder
 
 if TYPE_CHECKING:
     from cdkit.model.model import Model, Values
 
-LEVELS = (0.2, 0.4, 0.6, 0.8)  # shares of the times of training that lie below
-AT_ONCE = 128  # rows of a forward pass
-HAN = "\u3400-\u9fff"
-WORD = re.compile(rf"[{HAN}]|[^\s{HAN}]+")
+ALONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana and Han: written without spaces
+WORD = re.compile(rf"[{ALONE}]|[^\s{ALONE}]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """Of each of W words: `maps` (W, V, H, W') at V noise levels, and the `shares` (W, P) of P places of the network.
+    """W words, K noise levels from much to little, on the picture that the model drew of the prompt. All on the CPU, float32.
 
-    A map is how far the clean picture moves, in a picture's own units ([-1, 1]), averaged over its channels. A place's share is
-    how far it moves, on average, where only that place hears the prompt without the word.
+    A number is a mean change of what the model takes for the clean picture, whose values span [-1, 1] in pixels; over all
+    channels, and in `places` over the picture too. With an autoencoder H and W are those of its latents, and so are the values.
     """
 
     words: tuple[str, ...]
-    levels: tuple[float, ...]
-    maps: Tensor
-    places: tuple[str, ...]
-    shares: Tensor
+    sigmas: tuple[float, ...]  # K; x = alpha * clean + sigma * noise
+    maps: Tensor  # (W, K, H, W)
+    places: Mapping[str, Tensor]  # (W, K): the change where these sites alone hear the prompt without the word
+    picture: Tensor  # (C, H, W) in [-1, 1], pixels
+
+    @property
+    def whole(self) -> Tensor:
+        """(W, K): the maps' means, the change where all sites hear the prompt without the word."""
+        return self.maps.mean(dim=(2, 3))
 
 
-def words_of(prompt: str) -> Iterator[tuple[str, str]]:
-    """Every word, and the prompt without it: what stands between blanks, and each Chinese character."""
-    for found in WORD.finditer(prompt):
-        rest = prompt[: found.start()] + prompt[found.end() :]
-        yield found[0], " ".join(rest.split())
+def influence(
+    model: Model,
+    values: Values,
+    *,
+    seed: int = 0,
+    guidance: float | None = None,
+    levels: int = 4,
+    places: Mapping[str, Collection[str]] | None = None,
+) -> Influence:
+    """What each word of one prompt changes.
 
-
-def place_of(site: str) -> str:
-    """The part of the network that a site is in: `down.1.res.0.norm1` -> `down.1`."""
-    first, *rest = site.split(".")
-    return f"{first}.{rest[0]}" if rest and rest[0].isdecimal() else first
-
-
-@torch.inference_mode()
-def influence(model: Model, values: Values, *, levels: Sequence[float] = LEVELS, seed: int = 0) -> Influence:
-    """Where the words of one prompt act. values: the prompt, or one value a column; levels: in (0, 1).
-
-    The picture is the one that the model draws of the whole prompt with this seed. A prompt of one word is compared with silence.
+    values: a prompt, or the values of one picture by column; the words are those of the text column, and the others stay as
+    they are. A prompt of one word without it is the null, and so is what an encoder of no text is told, without it.
+    seed, guidance: of the picture, which is drawn by the spec's sampler; then it is noised to `levels` levels, evenly spaced in
+    time, by one noise. places: sites' names by a name for them; each site for itself where None.
+    UsageError for a model that hears nothing, for an empty prompt, and where a null is asked that training never used.
     """
     raw = by_column(model, values)
     column = text_column(model)
-    (prompt,) = raw[column]
-    said = list(words_of(prompt))
+    words, versions = leave_one_out(model, column, raw)
+    drawn = model.sample(raw, seeds=[seed], n=1, guidance=guidance).images[0]
+    was_training = model.training
     model.eval()
-    signals = told(model, raw, column, [prompt, *(rest for _, rest in said)])
-    clean = drawn(model, raw, seed)
-    places = tuple(dict.fromkeys(place_of(site) for site in signals))
-    rows = Rows(len(said), places)
-    seen = torch.stack([answers(model, clean, signals, rows, level, seed) for level in levels])
-    moved = (seen[:, 1:] - seen[:, :1]).abs()
-    maps = rearrange(reduce(moved[:, : len(said)], "v w c h x -> v w h x", "mean"), "v w h x -> w v h x")
-    shares = reduce(moved[:, len(said) :], "v (w p) c h x -> w p", "mean", w=len(said), p=len(places))
-    return Influence(tuple(word for word, _ in said), tuple(levels), maps.cpu(), places, shares.cpu())
+    try:
+        with torch.inference_mode():
+            return _measured(model, words, versions, drawn, seed, levels, places or each(model))
+    finally:
+        model.train(was_training)
 
 
-def told(model: Model, raw: Mapping[str, Sequence[Any]], column: str, prompts: Sequence[str]) -> Signals:
-    """Signals, a row a prompt; a prompt with nothing left is silence."""
-    rows = {name: list(given) * len(prompts) for name, given in raw.items()} | {column: list(prompts)}
-    keep = torch.tensor([bool(prompt) for prompt in prompts], device=model.device)
-    silent = {name: keep for name in model.told if model.readers[name].column == column}
-    streams = model.encode(rows) | {
-        name: model.null(name, len(prompts)) for name in model.told if model.readers[name].column not in rows
+def words_of(prompt: str) -> tuple[str, ...]:
+    """Split at white space; kana and Han characters, which are written without it, each for itself."""
+    return tuple(WORD.findall(prompt))
+
+
+def without(prompt: str) -> list[str]:
+    """The prompt without each of its words."""
+    return [" ".join((prompt[: found.start()] + prompt[found.end() :]).split()) for found in WORD.finditer(prompt)]
+
+
+def each(model: Model) -> dict[str, list[str]]:
+    """Every site that is filled, for itself."""
+    return {site.name: [site.name] for site in model.sites}
+
+
+def by_kind(model: Model) -> dict[str, list[str]]:
+    """The sites that are filled, by their kind."""
+    found: dict[str, list[str]] = {}
+    for site in model.sites:
+        found.setdefault(site.kind, []).append(site.name)
+    return found
+
+
+Versions = tuple[dict[str, list[Any]], dict[str, Tensor]]  # 1 + W raw values a column, and of whom each is silenced: False
+
+
+def leave_one_out(model: Model, column: str, raw: Mapping[str, Sequence[Any]]) -> tuple[tuple[str, ...], Versions]:
+    """The words, and what the model is told: first all, then all without each word in turn."""
+    if any(len(given) != 1 for given in raw.values()) or column not in raw:
+        raise UsageError("expected one prompt: influence is measured on one picture", hint="give one value for the words' column")
+    prompt = raw[column][0]
+    readers = {name: reader.encoder for name, reader in model.readers.items() if reader.column == column and not reader.of}
+    spoken = any(isinstance(encoder, TextEncoder) for encoder in readers.values())
+    words = words_of(prompt) if spoken else (str(prompt),)
+    if not words:
+        raise UsageError("nothing to leave out: the prompt has no word", hint="give a prompt of a word at least")
+    left = without(prompt) if spoken else [""]
+    told = {name: [given[0]] * (1 + len(words)) for name, given in raw.items()}
+    told[column] = [prompt, *(rest or prompt for rest in left)]  # of those that are silent, what is read is not used
+    keep = torch.tensor([True, *(bool(rest) for rest in left)])
+    silenced = [name for name in readers if not keep.all()]
+    for name in silenced:
+        if model.ledger.never_silent(name):
+            raise UsageError(
+                f"without {words[0]!r} nothing is said, and this model was never trained with condition {name!r} silent",
+                hint=f"train with `dropout:` above 0 on {name!r}, or ask about a prompt of two words",
+            )
+    return words, (told, dict.fromkeys(silenced, keep))
+
+
+def _measured(
+    model: Model,
+    words: tuple[str, ...],
+    versions: Versions,
+    drawn: Tensor,
+    seed: int,
+    levels: int,
+    places: Mapping[str, Collection[str]],
+) -> Influence:
+    told = _prepared(model, versions, 1 + len(words))
+    clean = encoded(model, drawn)
+    noise = torch.randn(model.shape, generator=generator(seed, "influence")).to(clean)
+    t = model.diffusion.grid(2 * levels).t[1::2].to(clean)  # the middles of `levels` equal spans of time
+    batch = clean.expand(levels, *clean.shape[1:])
+    x = model.diffusion.noised(batch, noise.expand_as(batch), t)
+
+    def taken(whose: Mapping[str, int]) -> Tensor:
+        """The clean pictures (K, C, H, W) where each site hears version `whose` of the prompt. Every call is of one shape,
+        so that a model which does not listen answers the same bit by bit."""
+        signals = {site: _version(made, whose.get(site, 0), levels) for site, made in told.items()}
+        found = model.diffusion.clean(model.backbone(x, t, signals), x, t)
+        clip = model.diffusion.clip
+        return found if clip is None else found.clamp(-clip, clip)
+
+    whole = taken({})
+
+    def changed(version: int, sites: Collection[str]) -> Tensor:
+        """(K, H, W), where these sites hear that version and all others the whole prompt."""
+        return (taken(dict.fromkeys(sites, version)) - whole).abs().mean(dim=1).float().cpu()
+
+    numbers = range(1, 1 + len(words))
+    maps = torch.stack([changed(number, told) for number in numbers])
+    by_place = {
+        name: torch.stack([changed(number, sites).mean(dim=(1, 2)) for number in numbers]) for name, sites in places.items()
     }
-    return model.prepare(model.joined(model.silenced(streams, silent)))
+    return Influence(words, tuple(model.diffusion.levels(t)[1].tolist()), maps, by_place, drawn)
 
 
-def drawn(model: Model, raw: Mapping[str, Sequence[Any]], seed: int) -> Tensor:
-    """What the model draws of the whole prompt, as the denoiser sees it (1, C, H, W)."""
-    images = model.sample(raw, seeds=[seed]).images.to(model.device)
-    return images if model.autoencoder is None else model.autoencoder.encode(images)
+def _prepared(model: Model, versions: Versions, n: int) -> Signals:
+    """The signals of all versions, one after the other along the batch; a condition whose column is not told is silent."""
+    told, keep = versions
+    streams = {**{name: model.null(name, n) for name in model.told}, **model.encode(told)}
+    return model.prepare(model.joined(model.silenced(streams, keep)))
 
 
-class Rows:
-    """Which prompt every row hears, and at which place: row 0 the whole one, then each word left out everywhere, then each of
-    them at one place after the other."""
-
-    def __init__(self, words: int, places: Sequence[str]) -> None:
-        self.heard: list[tuple[int, str | None]] = [(word, None) for word in range(words + 1)]
-        self.heard += [(word, place) for word in range(1, words + 1) for place in places]
-
-    def at(self, place: str) -> list[int]:
-        """Whose signals the rows take at this place."""
-        return [word if only in (None, place) else 0 for word, only in self.heard]
-
-
-def answers(model: Model, clean: Tensor, signals: Signals, rows: Rows, level: float, seed: int) -> Tensor:
-    """The clean pictures (R, C, H, W) that all rows see in one noisy picture."""
-    noise = torch.randn(clean.shape, generator=generator(seed, "influence", str(level))).to(clean)
-    t = model.diffusion.times(torch.full((1,), level, device=clean.device))
-    x = model.diffusion.noised(clean, noise, t)
-    found: list[Tensor] = []
-    for start in range(0, len(rows.heard), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        n = len(rows.heard[part])
-        many, times = repeat(x, "1 ... -> n ...", n=n), repeat(t, "1 -> n", n=n)
-        heard = {site: taken(kept, rows.at(place_of(site))[part]) for site, kept in signals.items()}
-        found.append(model.diffusion.clean(model.backbone(many, times, heard), many, times).float())
-    return torch.cat(found)
-
-
-def taken(signal: Any, rows: Sequence[int]) -> Any:
-    """The rows of every tensor of a signal."""
-    return pytree.tree_map_only(Tensor, lambda leaf: leaf[torch.tensor(rows, device=leaf.device)], signal)
+def _version(signals: Mapping[str, Any], number: int, n: int) -> Mapping[str, Any]:
+    """One version's signals, n times."""
+    return tree_map_only(Tensor, lambda leaf: leaf[number : number + 1].expand(n, *leaf.shape[1:]).contiguous(), signals)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cdkit.conditions import Ledger, batch_of, chosen, stacked
 from cdkit.diffusion.process import Diffusion
 from cdkit.model.lora import TRAINED, LoraSet
-from cdkit.parts import Adaptable, Autoencoder, Backbone, Conditioning, Encoder, Joiner, SampleShape, Signals, Stream
+from cdkit.parts import Adaptable, Autoencoder, Backbone, Conditioning, Encoder, Joiner, SampleShape, Signals, Site, Stream
 
 if TYPE_CHECKING:
     from cdkit.build.mount import Slot
@@ -77,6 +77,11 @@ class Model(nn.Module):
     def told(self) -> tuple[str, ...]:
         """The conditions that have an encoder of their own, in an order in which joiners come after their parts."""
         return tuple(name for name, reader in self.readers.items() if not reader.of)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The places that a method fills, in the order in which the backbone opened them."""
+        return tuple(slot.site for slot in self._slots)
 
     def forward(self, x: Tensor, t: Tensor, raw: Raw, keep: Mapping[str, Tensor] | None = None) -> Tensor:
         """One training step: x (B, C, H, W), t (B,), B raw values a column -> the prediction (B, C, H, W).

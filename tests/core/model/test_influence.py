@@ -1,4 +1,4 @@
-"""Leaving a word out shows where it acts: nowhere in a deaf model, in one half where it is mounted there, and by place."""
+"""Influence: a word that acts nowhere is 0 to the bit, one that acts on the left is 0 on the right, and parts make the whole."""
 
 from __future__ import annotations
 
@@ -8,157 +8,172 @@ from pathlib import Path
 import pytest
 import torch
 from cdkit.build import assemble
+from cdkit.build.mount import Slot
+from cdkit.conditions import Count
+from cdkit.diffusion.random import generator
+from cdkit.errors import UsageError
 from cdkit.model import Model
-from cdkit.model.influence import Influence, influence, place_of, told, words_of
-from cdkit.parts import Signals, Site, Stream, Tap, Widths
-from cdkit.registry import Registry
+from cdkit.model.influence import by_kind, influence, without, words_of
+from cdkit.parts import Backbone, Signals, Site, Stream, Tap
 from cdkit.spec import read_spec
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 DIGITS = Path(__file__).parents[3] / "specs" / "digits.yaml"
-TINY = (
-    "backbone.width=8", "backbone.heads=1", "conditions.text.dim=8", "conditions.text.heads=1", "sampler.steps=2",
-    "diffusion.clip=null",
-)  # fmt: skip
-PROMPT = "a red seven"
-
-
-class Half(Tap):
-    """Adds what it hears to the left half of a map."""
-
-    def __init__(self, site: Site, width: int) -> None:
-        super().__init__()
-        self.read = nn.Linear(width, site.width)
-
-    def prepare(self, *streams: Stream) -> Tensor:
-        assert streams[0].pooled is not None
-        return self.read(streams[0].pooled)
-
-    def forward(self, h: Tensor, signal: Tensor, emb: Tensor) -> Tensor:
-        del emb
-        left = (torch.arange(h.shape[-1], device=h.device) < h.shape[-1] // 2).to(h)
-        return h + signal[..., None, None] * left
-
-
-class Halves:
-    """Mounted right after the stem."""
-
-    def __init__(self, streams: tuple[str, ...], widths: tuple[Widths, ...]) -> None:
-        self.streams, self.width = streams, widths[0].pooled
-
-    def tap(self, site: Site) -> Tap | None:
-        return Half(site, self.width) if site.kind == "input" else None
-
-
-class Seen(nn.Module):
-    """A network that is nothing but its one place: no convolution carries what is heard to the other half."""
-
-    def __init__(self, slot: nn.Module) -> None:
-        super().__init__()
-        self.slot = slot
-
-    def forward(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
-        return self.slot(x.expand(-1, self.slot.site.width, -1, -1), signals, t)[:, :1]
-
-
-def woken(model: Model) -> Model:
-    """With every weight that starts at zero drawn, as after some training."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if not weight.any():
-                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.05)
-    return model.eval()
+CROSS = "injectors=[{use: cross_attention, streams: [text], heads: 2}]"
+FILM = "injectors=[{use: film, streams: [text]}]"
+ADD = "injectors=[{use: add, streams: [text]}]"
+BOTH = "injectors=[{use: cross_attention, streams: [text], heads: 2}, {use: add, streams: [text]}]"
+Made = Callable[..., Model]
 
 
 @pytest.fixture
-def made() -> Callable[..., Model]:
-    def make(*overrides: str) -> Model:
-        return woken(assemble(read_spec(DIGITS, overrides=(*TINY, "guidance=null", *overrides))))
+def made() -> Made:
+    """Random weights with every zero gate opened, so that whatever is said shows."""
 
-    return make
+    def model(*overrides: str) -> Model:
+        small = ("backbone.width=16", "conditions.text.dim=16", "sampler.steps=2")
+        found = assemble(read_spec(DIGITS, overrides=(*small, *overrides))).eval()
+        draws = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in found.parameters():
+                if not parameter.any():
+                    parameter.normal_(std=0.1, generator=draws)
+        found.ledger.counts["text"] = Count(told=9, silent=1)
+        return found
 
-
-def test_words_are_left_out_one_by_one() -> None:
-    assert list(words_of(" a  red seven ")) == [("a", "red seven"), ("red", "a seven"), ("seven", "a red")]
-    assert [word for word, _ in words_of("猫脸，twemoji 风格")] == ["猫", "脸", "，twemoji", "风", "格"]
-    assert list(words_of("seven")) == [("seven", "")]
-    assert list(words_of("  ")) == []
-
-
-def test_places_are_parts_of_the_network() -> None:
-    assert [place_of(site) for site in ("down.1.res.0.norm1", "mid.res.0.norm", "time", "blocks.3.attend")] == [
-        "down.1",
-        "mid",
-        "time",
-        "blocks.3",
-    ]
+    return model
 
 
-@pytest.mark.parametrize("use", ["cross_attention", "film", "add", "text_query", "added_kv", "in_context", "adagn"])
-def test_every_method_has_an_influence_of_its_words(made: Callable[..., Model], use: str) -> None:
-    found = influence(made(f"injectors=[{{use: {use}, streams: [text]}}]"), PROMPT)
-    assert found.words == ("a", "red", "seven")
+def retold(model: Model, tap: Tap) -> Model:
+    """Every method's tap replaced by this one."""
+    for slot in model.modules():
+        if isinstance(slot, Slot):
+            for name in slot.taps:
+                slot.taps[name] = tap
+    return model
+
+
+class Deaf(Tap):
+    """The mutant that ignores its condition."""
+
+    def prepare(self, *streams: Stream) -> Tensor:
+        assert streams[0].tokens is not None
+        return streams[0].tokens
+
+    def forward(self, h: Tensor, signal: Tensor, emb: Tensor) -> Tensor:
+        del signal, emb
+        return h
+
+
+class Left(Tap):
+    """Adds how loud the words are to the left half of a map."""
+
+    def prepare(self, *streams: Stream) -> Tensor:
+        assert streams[0].pooled is not None
+        return streams[0].pooled.sum(dim=1)
+
+    def forward(self, h: Tensor, signal: Tensor, emb: Tensor) -> Tensor:
+        del emb
+        half = torch.zeros_like(h)
+        half[..., : h.shape[-1] // 2] = 1
+        return h + signal.view(-1, 1, 1, 1) * half
+
+
+class Pointwise(Backbone):
+    """A network of one place, in which no pixel knows another."""
+
+    def __init__(self, slot: Slot) -> None:
+        super().__init__()
+        self.slot = slot
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+        return self.gain * self.slot(x, signals, t.unsqueeze(1))
+
+
+@pytest.mark.parametrize("method", [CROSS, FILM, ADD, BOTH])
+def test_every_method_is_heard(made: Made, method: str) -> None:
+    found = influence(made(method), "the digit seven", seed=3)
+    assert found.words == ("the", "digit", "seven")
     assert found.maps.shape == (3, 4, 8, 8)
-    assert found.shares.shape == (3, len(found.places))
-    assert (found.maps.amax((2, 3)) > 0).all()
-    assert (found.shares.sum(1) > 0).all()
+    assert bool((found.whole > 1e-5).all())
+    assert list(found.sigmas) == sorted(found.sigmas, reverse=True)
 
 
-def test_a_deaf_model_moves_nowhere(made: Callable[..., Model]) -> None:
-    """The mutant that ignores its condition: all taps take the first row's signal."""
-    model = made()
-    hears = type(model).prepare
-
-    def deaf(conditioning: dict[str, Stream]) -> Signals:
-        signals = hears(model, conditioning)
-        return {site: {name: signal_of_first(kept) for name, kept in taps.items()} for site, taps in signals.items()}
-
-    model.prepare = deaf  # type: ignore[method-assign]
-    found = influence(model, PROMPT)
-    assert found.maps.abs().max() < 1e-6
-    assert found.shares.abs().max() < 1e-6
+def test_who_ignores_its_words_is_moved_by_none(made: Made) -> None:
+    found = influence(retold(made(CROSS), Deaf()), "the digit seven")
+    assert not found.maps.any()
+    assert found.places
+    assert not any(value.any() for value in found.places.values())
 
 
-def signal_of_first(signal: object) -> object:
-    return pytree.tree_map_only(Tensor, lambda leaf: leaf[:1].expand_as(leaf), signal)
+def test_a_word_that_acts_on_the_left_acts_nowhere_else(made: Made) -> None:
+    like = made(FILM)
+    slot = Slot(Site("here", "input", "map", 1, 1, 1), {"left": Left()})
+    told = {"left": ("text",)}
+    model = Model(like.spec, readers=like.readers, backbone=Pointwise(slot), slots=[slot], streams=told, diffusion=like.diffusion)
+    model.ledger = like.ledger
+    maps = influence(model, "the digit seven").maps
+    assert bool((maps[..., :4].mean(dim=(2, 3)) > 0).all())
+    assert not maps[..., 4:].any()
 
 
-def test_a_method_of_one_place_has_all_of_its_influence_there(made: Callable[..., Model]) -> None:
-    found = influence(made("injectors=[{use: add, streams: [text]}]"), PROMPT)
+def test_all_sites_together_are_the_whole(made: Made) -> None:
+    model = made(BOTH)
+    sites = [site.name for site in model.sites]
+    found = influence(model, "the digit seven", places={"all": sites, "none": []})
+    assert torch.equal(found.places["all"], found.whole)
+    assert not found.places["none"].any()
+    apart = influence(model, "the digit seven")
+    assert set(apart.places) == set(sites)
+    assert all(not torch.allclose(value, apart.whole) for value in apart.places.values())
+
+
+def test_the_only_site_has_all_of_it(made: Made) -> None:
+    found = influence(made(ADD), "the digit seven")
     assert len(found.places) == 1
-    assert torch.allclose(found.shares[:, 0], found.maps.mean((1, 2, 3)), rtol=1e-4)
+    assert torch.equal(next(iter(found.places.values())), found.whole)
 
 
-def test_a_word_that_acts_on_the_left_leaves_the_right_alone() -> None:
-    registry = Registry.installed().extended({("injector", "halves"): Halves})
-    spec = read_spec(DIGITS, overrides=(*TINY, "guidance=null", "injectors=[{use: halves, streams: [text]}]"), registry=registry)
-    model = woken(assemble(spec))
-
-    model.backbone = Seen(model._slots[0])
-    found = influence(model, {"text": [PROMPT]})
-    assert (found.maps[..., :4].amax((2, 3)) > 0).all()
-    assert (found.maps[..., 4:] == 0).all()
+def test_by_kind(made: Made) -> None:
+    model = made(BOTH)
+    assert set(by_kind(model)) == {"attend", "embed"}
+    assert set(influence(model, "a seven", places=by_kind(model)).places) == {"attend", "embed"}
 
 
-def test_a_lone_word_is_compared_with_silence(made: Callable[..., Model]) -> None:
-    """What training's dropout says, not an empty prompt."""
-    model = made("injectors=[{use: add, streams: [text]}]")
-    assert influence(model, "seven").words == ("seven",)
-    signals = told(model, {"text": ["seven"]}, "text", ["seven", ""])
-    silent = model.prepare(model.joined({"text": model.null("text", 1)}))
-    for site, taps in signals.items():
-        for name, signal in taps.items():
-            for ours, nulls in zip(pytree.tree_leaves(signal), pytree.tree_leaves(silent[site][name]), strict=True):
-                assert torch.allclose(ours[1:], nulls, atol=1e-6)
+def test_the_only_word_left_out_is_the_null(made: Made) -> None:
+    """By hand, at one level: what is said, and the null of guidance."""
+    model = made(CROSS)
+    found = influence(model, "seven", seed=3, levels=1)
+    assert model.diffusion.clip == 1
+    clean = model.sample(["seven"], seeds=[3]).images
+    t = model.diffusion.grid(2).t[1:2].float()
+    noise = torch.randn(model.shape, generator=generator(3, "influence")).unsqueeze(0)
+    with torch.no_grad():
+        x = model.diffusion.noised(clean, noise, t)
+        said, silent = (
+            model.diffusion.clean(model(x, t, {"text": ["seven"]}, {"text": torch.tensor([keep])}), x, t).clamp(-1, 1)
+            for keep in (True, False)
+        )
+    assert torch.allclose(found.maps[0], (said - silent).abs().mean(dim=1), atol=1e-5)
+    assert found.sigmas == pytest.approx([float(model.diffusion.levels(t)[1])])
 
 
-def test_the_same_question_has_the_same_answer(made: Callable[..., Model]) -> None:
-    def ask() -> Influence:
-        return influence(made(), PROMPT, seed=3)
+def test_what_is_no_word_cannot_be_left_out(made: Made) -> None:
+    model = made(CROSS)
+    with pytest.raises(UsageError, match="the prompt has no word"):
+        influence(model, "  ")
+    with pytest.raises(UsageError, match="expected one prompt"):
+        influence(model, ["one", "two"])
+    model.ledger.counts["text"] = Count(told=9, silent=0)
+    with pytest.raises(UsageError, match="without 'seven' nothing is said, and this model was never trained with"):
+        influence(model, "seven", guidance=1.0)
+    assert influence(model, "a seven", guidance=1.0).words == ("a", "seven")
 
-    one, other = ask(), ask()
-    assert torch.equal(one.maps, other.maps)
-    assert torch.equal(one.shares, other.shares)
-    assert not torch.equal(one.maps, influence(made(), PROMPT, seed=4).maps)
+
+def test_words() -> None:
+    assert words_of("a red  cat") == ("a", "red", "cat")
+    assert without("a red  cat") == ["red cat", "a cat", "a red"]
+    assert words_of("红色的猫") == ("红", "色", "的", "猫")
+    assert without("数字7 ok") == ["字7 ok", "数7 ok", "数字 ok", "数字7"]
+    assert without("seven") == [""]
