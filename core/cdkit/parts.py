@@ -455,7 +455,8 @@ class Metric(ABC):
 
     figure: of what it answers, the one that a comparison compares, a number or a share; "" where none can be. lower: less of it
     is better. by: a mapping in its answer that holds the same figure prompt by prompt, or picture by picture; "" where there is
-    none. groups: a mapping that holds it for pictures of one sort, such as those of a pair that was never trained on.
+    none. groups: a mapping that holds it for pictures of one sort, such as those of a pair that was never trained on, or figures
+    that are read beside it.
     """
 
     figure: ClassVar[str] = ""

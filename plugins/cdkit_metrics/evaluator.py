@@ -18,7 +18,7 @@ from cdkit.parts import DataError, Dataset, Examinee, Example
 from torch import Tensor
 
 from cdkit_metrics.intervals import Share
-from cdkit_metrics.keeping import alone, keep, kept
+from cdkit_metrics.keeping import keep, kept, once
 from cdkit_metrics.learning import Lesson, learn, lesson_for
 from cdkit_metrics.network import Recogniser
 from cdkit_metrics.words import label_of
@@ -70,10 +70,12 @@ def evaluator_of(examinee: Examinee, *, epochs: int | None = None) -> Evaluator:
     lesson = lesson_for(dataset, epochs=epochs)
     folder, name = examinee.cache / FOLDER, _name(dataset, lesson)
     device = examinee.device
-    if (known := _remembered(dataset, lesson, folder, name, device)) is not None:
-        return known
-    with alone(folder, name):  # or two would judge by different evaluators: on a GPU no two lessons end alike
-        return _remembered(dataset, lesson, folder, name, device) or _taught(dataset, lesson, folder, name, device, examinee.say)
+    return once(
+        folder,
+        name,
+        lambda: _remembered(dataset, lesson, folder, name, device),
+        lambda: _taught(dataset, lesson, folder, name, device, examinee.say),
+    )
 
 
 def images_of(examples: Sequence[Example]) -> Tensor:
@@ -87,12 +89,16 @@ def _name(dataset: Dataset, lesson: Lesson) -> str:
     return f"{type(dataset).__name__.lower()}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
 
 
+def _new(dataset: Dataset, lesson: Lesson) -> Recogniser:
+    return Recogniser(dataset.shape, classes=len(dataset.classes), width=lesson.width, blocks=lesson.blocks)
+
+
 def _remembered(dataset: Dataset, lesson: Lesson, folder: Path, name: str, device: torch.device) -> Evaluator | None:
     found = kept(folder, name)
     if found is None:
         return None
     weights, facts = found
-    network = Recogniser(dataset.shape, classes=len(dataset.classes), width=lesson.width, blocks=lesson.blocks)
+    network = _new(dataset, lesson)
     network.load_state_dict(weights)
     accuracy = Share(int(facts["accuracy"]["count"]), int(facts["accuracy"]["n"]))
     return Evaluator(network.to(device).eval(), dataset.classes, accuracy, lesson.mirror)
@@ -103,9 +109,7 @@ def _taught(
 ) -> Evaluator:
     say(f"evaluator: learning {len(dataset.split('train'))} real pictures of {len(dataset.classes)} classes on {device}")
     start = time.perf_counter()
-    # whoever asks may stand in inference mode or under autocast, whose cache of weights would never see them learn
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-        network = learn(dataset, lesson, device=device, say=say)
+    network = learn(dataset, lesson, lambda: _new(dataset, lesson), lambda one: label_of(one, dataset), device=device, say=say)
     evaluator = Evaluator(network, dataset.classes, _accuracy(network, dataset, lesson.mirror), lesson.mirror)
     say(f"evaluator: {evaluator.accuracy.value:.2%} of {evaluator.accuracy.n} real held-out pictures recognised")
     facts = {"lesson": lesson.report(), "accuracy": evaluator.accuracy.report(), "classes": list(dataset.classes)}

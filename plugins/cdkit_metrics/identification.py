@@ -21,7 +21,7 @@ from torch import Tensor
 from cdkit_metrics.evaluator import images_of
 from cdkit_metrics.hashing import number, shuffled
 from cdkit_metrics.intervals import share_of
-from cdkit_metrics.words import told
+from cdkit_metrics.words import told_first
 
 KIND = "split_kind"  # the column in which a set says what is new in a picture
 
@@ -110,18 +110,12 @@ class Identification(Metric):
         """The losses (pictures, K) at one level, averaged over the draws; a picture's candidates share every noise."""
         width = len(part[0].candidates)
         images = images_of([question.example for question in part]).repeat_interleave(width, 0)
-        values = told_each([candidate for question in part for candidate in question.candidates], self.language)
+        values = told_first([candidate for question in part for candidate in question.candidates], self.language)
         total = torch.zeros(len(images), dtype=torch.float64)
         for draw in range(self.draws):
             seeds = [number(self.seed, question.example.id, level, draw) for question in part for _ in range(width)]
             total += examinee.loss(images, values, level, seeds).double().cpu()
         return total.unflatten(0, (len(part), width)) / self.draws
-
-
-def told_each(candidates: Sequence[Example], language: str) -> dict[str, list[Any]]:
-    """What is true of each candidate: its first caption, whatever its turn, so that a picture's rivals are worded alike."""
-    rows = [told([candidate], language) for candidate in candidates]
-    return {column: [row[column][0] for row in rows] for column in rows[0]}
 
 
 def questions(

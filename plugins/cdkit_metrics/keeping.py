@@ -7,12 +7,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def keep(folder: Path, name: str, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -38,6 +40,16 @@ def kept(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | 
         return load(blob), facts
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def once(folder: Path, name: str, read: Callable[[], T | None], make: Callable[[], T]) -> T:
+    """What is kept, or what is made now; made by one process, or two would judge by different evaluators: on a GPU no two
+    lessons end alike."""
+    if (known := read()) is not None:
+        return known
+    with alone(folder, name):
+        known = read()
+        return make() if known is None else known
 
 
 @contextmanager

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from cdkit.parts import Dataset, Example
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from cdkit_metrics.network import Recogniser
 from cdkit_metrics.warping import Limits, warped
-from cdkit_metrics.words import label_of
 
 SEEN = 470_000  # pictures of a whole lesson, where that is neither too few epochs nor too many
 FEWEST = 4
@@ -60,12 +58,50 @@ def mirrors(dataset: Dataset) -> bool:
     return False
 
 
-def learn(dataset: Dataset, lesson: Lesson, *, device: torch.device, say: Callable[[str], None]) -> Recogniser:
-    """Teach a new network the training split, and nothing else. The same lesson gives the same weights on one machine."""
-    examples = dataset.split("train")
+class Pupil(nn.Module, ABC):
+    """A network that learns what real pictures show."""
+
+    @abstractmethod
+    def loss(self, x: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """x (B, C, H, W) in [-1, 1], labels (B,) or (B, Q): places among the answers -> what the lesson lowers."""
+
+
+Network = TypeVar("Network", bound=Pupil)
+Truth = Callable[[Example], Any]  # a label, or several
+
+
+def learn(
+    dataset: Dataset,
+    lesson: Lesson,
+    new: Callable[[], Network],
+    truth: Truth,
+    *,
+    device: torch.device,
+    say: Callable[[str], None],
+    more: Sequence[Example] = (),
+) -> Network:
+    """Teach a new network the training split and no other pictures but `more`, varied as the set allows.
+
+    The same lesson gives the same weights on one machine.
+    """
+    # whoever asks may stand in inference mode or under autocast, whose cache of weights would never see them learn
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        examples = dataset.split("train")
+        return _learn(dataset, [*examples, *more] if more else examples, lesson, new, truth, device, say)
+
+
+def _learn(
+    dataset: Dataset,
+    examples: Sequence[Example],
+    lesson: Lesson,
+    new: Callable[[], Network],
+    truth: Truth,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(lesson.seed)
-        network = Recogniser(dataset.shape, classes=len(dataset.classes), width=lesson.width, blocks=lesson.blocks)
+        network = new()
     network = network.to(device).to(memory_format=torch.channels_last).train()  # a quarter faster on a CPU
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = _optimizer(network, lesson)
@@ -74,9 +110,9 @@ def learn(dataset: Dataset, lesson: Lesson, *, device: torch.device, say: Callab
     generator = torch.Generator().manual_seed(lesson.seed)
     done = 0
     for epoch in range(lesson.epochs):
-        for images, labels in _epoch(dataset, examples, lesson, generator):
-            logits = network(images.to(device, memory_format=torch.channels_last))
-            loss = F.cross_entropy(logits, labels.to(device), label_smoothing=lesson.smoothing)
+        for images, labels in _epoch(dataset, examples, lesson, truth, generator):
+            x = images.to(device, memory_format=torch.channels_last)
+            loss = network.loss(x, labels.to(device), lesson.smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -94,14 +130,14 @@ def _batches(n: int, size: int) -> Iterator[slice]:
 
 
 def _epoch(
-    dataset: Dataset, examples: Sequence[Example], lesson: Lesson, generator: torch.Generator
+    dataset: Dataset, examples: Sequence[Example], lesson: Lesson, truth: Truth, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of the split in a new order, each picture varied as the set allows and warped a little."""
     order = torch.randperm(len(examples), generator=generator).tolist()
     for at in _batches(len(examples), lesson.batch):
         chosen = [dataset.augment(examples[index], generator) for index in order[at]]
         images = torch.stack([example.image for example in chosen])
-        labels = torch.tensor([label_of(example, dataset) for example in chosen])
+        labels = torch.tensor([truth(example) for example in chosen])
         yield warped(images, limits=lesson.limits, generator=generator), labels
 
 

@@ -10,6 +10,9 @@ import torch
 from cdkit.parts import SampleShape
 from einops import reduce
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cdkit_metrics.learning import Pupil
 
 SMALLEST = 7  # rows below which a map is not halved again
 
@@ -28,7 +31,7 @@ class Residual(nn.Module):
         return torch.relu(h + self.inner(h))
 
 
-class Recogniser(nn.Module):
+class Recogniser(Pupil):
     """x (B, C, H, W) in [-1, 1] -> logits (B, K). H and W may be anything from 4 up."""
 
     def __init__(self, shape: SampleShape, *, classes: int, width: int = 32, blocks: int = 1) -> None:
@@ -49,6 +52,10 @@ class Recogniser(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
+
+    def loss(self, x: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """labels (B,)."""
+        return F.cross_entropy(self(x), labels, label_smoothing=smoothing)
 
 
 def convolution(inner: int, outer: int, *, stride: int = 1) -> tuple[nn.Module, nn.Module]:

@@ -45,6 +45,12 @@ def told(examples: Sequence[Example], language: str) -> dict[str, list[Any]]:
     return {column: [row[column] for row in rows] for column in shared}
 
 
+def told_first(examples: Sequence[Example], language: str) -> dict[str, list[Any]]:
+    """What is true of each example: its first caption, whatever its turn, so that all are worded alike and as fully."""
+    rows = [told([example], language) for example in examples]
+    return {column: [row[column][0] for row in rows] for column in rows[0]}
+
+
 def _row(example: Example, spoken: str, turn: int) -> dict[str, Any]:
     """One value a column. Text of other languages is left out; `text` says what `text.<language>` says."""
     row = {

@@ -58,6 +58,7 @@ def command(
         cdkit evaluate RUN --metric said_drawn --split validation --guidance 1,1.5,2
     """
     from cdkit.cache import cache_folder
+    from cdkit.engine.drawings import Drawings
     from cdkit.engine.evaluate import evaluate, make_dataset, make_metrics, write_reports
     from cdkit.engine.examinee import Examined
     from cdkit.engine.load import load
@@ -67,7 +68,7 @@ def command(
     options = {"pictures": pictures, "language": language, "split": split, "seed": seed}
     asked = make_metrics(model.spec, metrics, options=options)
     data = make_dataset(model.spec)
-    examined = Examined(model, data, cache_folder(), batch=batch, steps=steps, sampler=sampler, tell=say)
+    examined = Examined(model, data, cache_folder(), batch=batch, steps=steps, sampler=sampler, tell=say, drawings=Drawings())
     reports = evaluate(examined, asked, scales=guidance or (None,))
     sweep = "-sweep" if len(guidance or ()) > 1 else ""
     paths = write_reports(reports, [f"{one.file}{sweep}" for one in asked], out or folder_of(run))

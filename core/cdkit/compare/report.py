@@ -137,7 +137,7 @@ def grouped(result: Mapping[str, Any]) -> str:
     arms: Mapping[str, Any] = result["arms"]
     first = next(iter(arms.values()))
     tables = [
-        f"<h2>{escape(use)}, by what is new</h2>{scrolled(rows(['arm', *groups], group_rows(arms, use, groups)))}"
+        f"<h2>{escape(use)}, taken apart</h2>{scrolled(rows(['arm', *groups], group_rows(arms, use, groups)))}"
         for use, groups in first["groups"].items()
     ]
     return "".join(tables)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -23,8 +24,9 @@ from cdkit.compare.price import price_of
 from cdkit.compare.read import Comparison
 from cdkit.compare.response import calibrate
 from cdkit.compare.score import asked, made
-from cdkit.compare.speed import drew, trained
+from cdkit.compare.speed import ROUNDS, drew, together, trained
 from cdkit.engine.birth import keep_birth
+from cdkit.engine.drawings import Drawings
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.examinee import Examined
 from cdkit.engine.journal import METRICS
@@ -174,13 +176,18 @@ class Comparing:
 
     def validated(self, cell: Cell) -> dict[Choice, dict[str, Any]]:
         """The score on the validation split of everything that can be chosen."""
-        return {choice: self._kept(cell, self.comparison.score, "validation", choice) for choice in self.choices(cell)}
+        return {
+            choice: self._kept(cell, self.comparison.score, "validation", choice, partial(self._examined, cell, choice))
+            for choice in self.choices(cell)
+        }
 
     def tested(self, cell: Cell, choice: Choice) -> dict[str, Any]:
-        """Every score on the test split, of what was chosen: the deciding one first."""
-        return {part.use: self._kept(cell, part, "test", choice) for part in (self.comparison.score, *self.comparison.also)}
+        """Every score on the test split, of what was chosen: the deciding one first. All look at one model and its pictures."""
+        examined = cache(partial(self._examined, cell, choice))
+        parts = (self.comparison.score, *self.comparison.also)
+        return {part.use: self._kept(cell, part, "test", choice, examined) for part in parts}
 
-    def _kept(self, cell: Cell, part: PartSpec, split: str, choice: Choice) -> dict[str, Any]:
+    def _kept(self, cell: Cell, part: PartSpec, split: str, choice: Choice, examined: Callable[[], Examined]) -> dict[str, Any]:
         """An answer from the folder, or asked for now and kept there."""
         metric = made(part, split=split)
         file = self.folder / SCORES / f"{cell.folder}-{part.name}-{split}-{choice}.json"
@@ -188,12 +195,12 @@ class Comparing:
             if time.time() > self.until:
                 raise Unfinished
             self.say(f"{cell.arm}, seed {cell.seed}: {part.use} on the {split} split, {choice.words()}")
-            write(file, {"metric": repr(metric), **asked(metric, self._examined(cell, choice), choice.guidance)})
+            write(file, {"metric": repr(metric), **asked(metric, examined(), choice.guidance)})
         return json.loads(file.read_text(encoding="utf-8"))
 
     def _examined(self, cell: Cell, choice: Choice) -> Examined:
         model = self._loaded(cell, choice)
-        return Examined(model, make_dataset(model.spec), cache_folder(), tell=quiet)
+        return Examined(model, make_dataset(model.spec), cache_folder(), tell=quiet, drawings=Drawings())
 
     def _loaded(self, cell: Cell, choice: Choice) -> Model:
         """The run's model, its weights averaged as was chosen."""
@@ -217,22 +224,27 @@ class Comparing:
         return json.loads(file.read_text(encoding="utf-8"))
 
     def speeds(self, chosen: Mapping[str, Choice]) -> dict[str, Any]:
-        """What each arm takes, measured once, alone, one arm after the other; again where an arm or the machine is another."""
+        """What each arm takes, measured once, alone, the arms in turn; again where an arm or the machine is another."""
         kept = self.folder / SCORES / "speed.json"
         keys = {"machine": machine(self.device), "arms": {arm: [self.of(arm)[0].key, str(chosen[arm])] for arm in chosen}}
         if kept.is_file() and (known := json.loads(kept.read_text(encoding="utf-8")))["keys"] == keys:
             return known["speeds"]
-        found: dict[str, Any] = {}
-        for arm, choice in chosen.items():
-            if time.time() > self.until:
-                raise Unfinished
-            self.say(f"{arm}: how fast is it?")
-            cell = self.of(arm)[0]
-            model = self._loaded(cell, choice)
-            found[arm] = drew(model, prompts(self.comparison, cell.spec), choice.guidance)
-            found[arm] |= trained(cell.spec, self.folder / "timing" / arm, self.device)
+        rounds: dict[str, list[dict[str, Any]]] = {arm: [] for arm in chosen}
+        for number in range(1, ROUNDS + 1):
+            for arm, choice in chosen.items():
+                if time.time() > self.until:
+                    raise Unfinished
+                self.say(f"{arm}: how fast is it? {number} of {ROUNDS}")
+                rounds[arm].append(self._speed(arm, choice))
+        found = {arm: together(measured) for arm, measured in rounds.items()}
         write(kept, {"keys": keys, "speeds": found})
         return found
+
+    def _speed(self, arm: str, choice: Choice) -> dict[str, Any]:
+        cell = self.of(arm)[0]
+        said = prompts(self.comparison, cell.spec)
+        drawing = drew(partial(self._loaded, cell, choice), said, choice.guidance, self.device)
+        return drawing | trained(cell.spec, self.folder / "timing" / arm, self.device)
 
     def times(self, cell: Cell) -> dict[str, float]:
         """Seconds: of a step of training, the median of those that were logged; and of all of them."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cdkit.diffusion.random import generator
+from cdkit.engine.drawings import Drawings
 from cdkit.errors import UsageError
 from cdkit.model import Model
 from cdkit.model.draw import check_draws
@@ -22,7 +23,8 @@ class Examined:
     """parts.Examinee over a Model: by the spec's sampler and guidance, or by those that stand here instead.
 
     dataset: what it is judged on. cache: where metrics may keep what they trained. batch: pictures in one call of the
-    model. guidance, steps, sampler: instead of the spec's, where not None. tell: takes the lines of progress.
+    model. guidance, steps, sampler: instead of the spec's, where not None. tell: takes the lines of progress. drawings: what was
+    drawn is kept there, and not drawn again; only where the model's weights do not change meanwhile.
     """
 
     model: Model
@@ -33,6 +35,7 @@ class Examined:
     steps: int | None = None
     sampler: str | None = None
     tell: Callable[[str], None] = print
+    drawings: Drawings | None = None
     device: torch.device = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,7 +48,12 @@ class Examined:
         """Raw values by column, a seed a picture -> (N, C, H, W) in [-1, 1]. Columns that the model does not read are ignored."""
         scale = self.guidance if guidance is None else guidance
         how: dict[str, Any] = {"guidance": scale, "steps": self.steps, "sampler": self.sampler, "batch": self.batch}
-        return self.model.sample(self._read(values), seeds=list(seeds), **how).images
+        read = self._read(values)
+
+        def draw() -> Tensor:
+            return self.model.sample(read, seeds=list(seeds), **how).images
+
+        return draw() if self.drawings is None else self.drawings.once(read, (*seeds, *how.values()), draw)
 
     @torch.inference_mode()
     def loss(self, images: Tensor, values: Mapping[str, Sequence[Any]], level: float, seeds: Sequence[int]) -> Tensor:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
 from cdkit.build import assemble
+from cdkit.engine.drawings import Drawings
 from cdkit.engine.evaluate import evaluate, make_dataset, make_metrics, write_reports
 from cdkit.engine.examinee import Examined
 from cdkit.engine.scores import lines
@@ -213,6 +214,24 @@ def test_guidance_is_the_calls_then_the_examinations_then_the_specs(examined: Ex
     examined.guidance = 0.5
     assert examined.draw(values, [0]).mean() == 0.5
     assert examined.draw(values, [0], guidance=0.25).mean() == 0.25
+
+
+def test_metrics_that_ask_for_the_same_share_one_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, drawn = model_of(), list[Any]()
+    sample = model.sample
+
+    def counted(*args: Any, **options: Any) -> Any:
+        drawn.append(options["guidance"])
+        return sample(*args, **options)
+
+    monkeypatch.setattr(model, "sample", counted)
+    examined = Examined(model, Lamps(), tmp_path, drawings=Drawings())
+    again, stronger = replace(examined), replace(examined, guidance=0.5)
+    values = {"label": ["bright", "dark"], "text": ["?", "!"]}
+    images = [one.draw(values, [1, 2]) for one in (examined, again, stronger, stronger)]
+    assert drawn == [None, 0.5]
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[2], 0.5 * images[0])
 
 
 def test_a_model_that_is_told_nothing_it_reads_is_not_judged_on_silence(examined: Examined) -> None:

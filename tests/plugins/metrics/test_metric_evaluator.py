@@ -18,6 +18,7 @@ from cdkit_metrics.keeping import keep, kept
 from cdkit_metrics.learning import Lesson, learn, lesson_for
 from cdkit_metrics.network import Recogniser
 from cdkit_metrics.warping import Limits, warped
+from cdkit_metrics.words import label_of
 
 
 class Watched(Dataset):
@@ -48,7 +49,13 @@ class Watched(Dataset):
 
 
 def weights(dataset: Dataset, lesson: Lesson) -> dict[str, torch.Tensor]:
-    return learn(dataset, lesson, device=torch.device("cpu"), say=lambda _: None).state_dict()
+    def new() -> Recogniser:
+        return Recogniser(dataset.shape, classes=len(dataset.classes), width=lesson.width)
+
+    def truth(example: Example) -> int:
+        return label_of(example, dataset)
+
+    return learn(dataset, lesson, new, truth, device=torch.device("cpu"), say=lambda _: None).state_dict()
 
 
 def test_recognises_real_pictures_it_never_saw(evaluator: Evaluator) -> None:
