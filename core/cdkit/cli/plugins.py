@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from cdkit.registry import Record
+    from cdkit.registry import Record, Registry
 
 
 @click.group("plugins", invoke_without_command=True)
@@ -38,15 +38,15 @@ def list_plugins(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("part", metavar="KIND.NAME")
+@click.argument("part", metavar="[KIND.]NAME")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(part: str, as_json: bool) -> None:
-    """Import one part and show its options, its provider and where its code is."""
+    """Import one part and show its options, its provider, where its code is, and how a spec names it."""
     from cdkit.registry import BrokenPlugin, Registry
     from cdkit.registry.describe import describe, lines
 
-    kind, name = split(part)
     registry = Registry.installed()
+    kind, name = meant(part, registry)
     try:
         found = describe(registry, kind, name)
     except BrokenPlugin as error:
@@ -78,6 +78,26 @@ def check(chosen: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(rows))
     if failed := [f"{row['kind']}.{row['name']}" for row in rows if not row["ok"]]:
         raise PluginError(f"{len(failed)} of {len(rows)} parts cannot be loaded: {', '.join(failed)}")
+
+
+def meant(part: str, registry: Registry) -> tuple[str, str]:
+    """`kind.name`, or a name alone that is of one kind. UsageError that names the kinds where there are more, or none."""
+    from cdkit.errors import UsageError
+    from cdkit.hooks import KINDS
+    from cdkit.registry.names import did_you_mean
+
+    if part.partition(".")[0] in KINDS:
+        return split(part)
+    names = {kind: registry.names(kind) for kind in KINDS}
+    found = [kind for kind in KINDS if part in names[kind]]
+    if len(found) == 1:
+        return found[0], part
+    if found:
+        raise UsageError(
+            f"{part!r} is {' and '.join(found)}", hint=f"say which: {' or '.join(f'{kind}.{part}' for kind in found)}"
+        )
+    near = did_you_mean(part, [name for of in names.values() for name in of])
+    raise UsageError(f"there is no part {part!r}{near}", hint="`cdkit list` shows them all; KIND.NAME says which of a kind")
 
 
 def split(part: str) -> tuple[str, str]:

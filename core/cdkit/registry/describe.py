@@ -22,7 +22,41 @@ def describe(registry: Registry, kind: str, name: str) -> dict[str, Any]:
         "milliseconds": record.milliseconds if record else None,
         "doc": (inspect.getdoc(part) or "") if callable(part) else "",
         "options": options(part) if callable(part) else {},
+        "written": written(kind, name, part),
     }
+
+
+HOMES = {
+    "encoder": "conditions:\n  {name}: {part}",
+    "injector": "injectors:\n  - {part}",
+    "backbone": "backbone: {part}",
+    "sampler": "sampler: {part}",
+    "guider": "guidance: {part}",
+    "autoencoder": "autoencoder: {part}",
+    "dataset": "data: {part}",
+    "metric": "evaluate:\n  - {part}",
+    "callback": "callbacks:\n  - {part}",
+}  # how a spec names a part of each kind
+SAID = {"injector": {"streams": "[text]"}}  # keys of core's that have no default
+
+
+def written(kind: str, name: str, part: Any) -> str:
+    """The least that a spec says to use the part; where its own options have no default, what they expect stands in the place
+    of a value. "" for kinds that no spec names.
+    """
+    if kind not in HOMES:
+        return ""
+    from cdkit.spec.options import REQUIRED
+    from cdkit.spec.roles import core_keys, keys_of, role_of
+    from cdkit.spec.words import expected
+
+    said = {"use": name, **SAID.get(kind, {})}
+    core = core_keys(role_of(kind, part))
+    own = {key: option for key, option in keys_of(kind, part).options.items() if key not in core}
+    said |= {key: f"<{expected(option.hint)}>" for key, option in own.items() if option.default is REQUIRED}
+    if "of" in core:
+        said["of"] = "[<two conditions>]"
+    return HOMES[kind].format(name="text", part="{" + ", ".join(f"{key}: {value}" for key, value in said.items()) + "}")
 
 
 def options(part: Any) -> dict[str, dict[str, Any]]:
@@ -55,3 +89,6 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     for name, row in found["options"].items():
         default = f" = {row['default']!r}" if "default" in row else ""
         yield f"  {name}: {row['type']}{default}"
+    if found["written"]:
+        yield "in a spec:"
+        yield from (f"  {line}" for line in found["written"].splitlines())

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from cdkit.cli.list import command as list_command
 from cdkit.cli.plugins import command as plugins_command
 from cdkit.errors import PluginError, UsageError
+from cdkit.parts import TextEncoder
+from cdkit.registry import Registry
+from cdkit.registry.describe import describe
+from cdkit.spec import read_spec
 from click.testing import CliRunner
+
+SPECS = Path(__file__).parents[3] / "specs"
 
 Distribution = Callable[..., Path]
 METRIC = """
@@ -77,7 +85,11 @@ def test_show_prints_options_provider_and_place(distribution: Distribution) -> N
         f"  {folder / 'shown_module.py'}:4",
         "  Counts pictures.",
         "  pictures: int = 100",
+        "in a spec:",
+        "  evaluate:",
+        "    - {use: shown}",
     ]
+    assert CliRunner().invoke(plugins_command, ["show", "shown"]).output == out.output
     found = json.loads(CliRunner().invoke(plugins_command, ["show", "metric.shown", "--json"]).output)
     assert found["options"] == {"pictures": {"type": "int", "default": 100}}
     assert found["module"] == "shown_module"
@@ -89,8 +101,43 @@ def test_show_prints_the_traceback_of_a_plugin_that_fails(distribution: Distribu
     assert isinstance(out.exception, PluginError)
     assert "Traceback (most recent call last)" in out.stderr
     assert "in deep" in out.stderr
-    with pytest.raises(UsageError, match=r"'unet' is no KIND\.NAME"):
-        CliRunner().invoke(plugins_command, ["show", "unet"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("unett", r"there is no part 'unett'; did you mean 'unet'\?", r"`cdkit list` shows them all"),
+        ("animals", r"'animals' is dataset and run", r"say which: dataset\.animals or run\.animals"),
+    ],
+)
+def test_show_asks_back_where_a_name_does_not_say_which(name: str, message: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        CliRunner().invoke(plugins_command, ["show", name], catch_exceptions=False)
+    assert re.search(hint, raised.value.hint)
+
+
+BASE = """
+cdkit: 1
+name: page
+sample: {channels: 1, height: 8, width: 8}
+"""
+
+
+@pytest.mark.parametrize("kind", ["encoder", "injector", "backbone", "sampler", "guider", "dataset", "metric", "callback"])
+def test_what_show_writes_reads(kind: str) -> None:
+    """Laid into a spec of ours, what is shown for each of our parts is that part; only placeholders have to be filled."""
+    registry = Registry.installed()
+    for name in registry.names(kind):
+        written = describe(registry, kind, name)["written"]
+        assert f"use: {name}" in written
+        if "<" in written:
+            continue
+        over = yaml.safe_load(written)
+        base = {**yaml.safe_load((SPECS / "digits.yaml").read_text(encoding="utf-8")), **over}
+        if kind == "encoder" and not issubclass(registry.get(kind, name), TextEncoder):
+            base |= {"injectors": [{"use": "add", "streams": ["text"]}], "train": None}
+        read = read_spec(yaml.safe_dump(base, sort_keys=False))
+        assert f"{kind}.{name}" in read.provenance
 
 
 def test_check_outlives_a_plugin_that_kills_its_process(distribution: Distribution, monkeypatch: pytest.MonkeyPatch) -> None:
