@@ -24,6 +24,7 @@ VERBS = {
     "list": "List the parts that are installed.",
     "plugins": "Show where parts come from, and which cannot be used.",
     "spec": "Fill, show, compare and explain specs.",
+    "deps": "What a spec needs, and what to install of it.",
     "schema": "Print a JSON schema of specs, for editors.",
     "pack": "Make a small run folder to ship: averaged weights in half precision.",
     "doctor": "Examine this installation, or verify a run.",
