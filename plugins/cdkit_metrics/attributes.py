@@ -41,6 +41,7 @@ class Attributes(Metric):
     """
 
     figure: ClassVar[str] = "drawn"
+    by: ClassVar[str] = "pictures"
     groups: ClassVar[str] = "kinds"
 
     pictures: Positive = 1000
@@ -53,7 +54,7 @@ class Attributes(Metric):
     def __call__(self, examinee: Examinee) -> Mapping[str, Any]:
         """`drawn`: the share of the split's pictures in which all is as it was said; `kinds`: the same of seen and unseen ones.
 
-        `attributes`, `real` and `unheard`, by kind: shares of things, and, of `relation`, of pictures.
+        `attributes`, `real` and `unheard`, by kind: shares of things, and, of `relation`, of pictures. `pictures`: which.
         """
         reader = reader_of(examinee, epochs=self.epochs)
         asked, kinds, own = self._asked(examinee, reader.layout)
@@ -73,6 +74,7 @@ class Attributes(Metric):
         return {
             "drawn": share_of(right[:own]).report(),
             **found,
+            "pictures": {example.id: int(well) for example, well in zip(asked[:own], right[:own], strict=True)},
             "split": self.split,
             "language": self.language,
             "seeds": [seeds[0], seeds[-1]],

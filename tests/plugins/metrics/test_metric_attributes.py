@@ -188,6 +188,8 @@ def test_a_model_that_draws_what_it_is_told_scores_what_real_pictures_score(judg
         assert unheard["relation"] < 0.5
     assert result["drawn"]["n"] == len(halves(Halves().split("test"))[1])
     assert result["kinds"]["unseen"] == result["drawn"]
+    assert len(result["pictures"]) == result["drawn"]["n"]
+    assert sum(result["pictures"].values()) == result["drawn"]["count"]
 
 
 def test_exchanged_colours_are_bound_wrong(judged: Any) -> None:
