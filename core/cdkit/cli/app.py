@@ -23,6 +23,7 @@ VERBS = {
     "data": "List, fetch and show data sets.",
     "list": "List the parts that are installed.",
     "plugins": "Show where parts come from, and which cannot be used.",
+    "init": "A folder in which an editor knows specs.",
     "spec": "Fill, show, compare and explain specs.",
     "deps": "What a spec needs, and what to install of it.",
     "schema": "Print a JSON schema of specs, for editors.",
