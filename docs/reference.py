@@ -59,7 +59,7 @@ def tables() -> dict[str, str]:
     """Markdown by marker: a table for every section, and for every kind its parts one by one."""
     registry = Registry.installed()
     made = {name: table(options_of(section).values()) for name, section in SECTIONS.items()}
-    made |= {kind: "\n".join(parts(registry, kind)) for kind in KINDS if kind != "run"}
+    made |= {kind: "\n".join(parts(registry, kind)) for kind in KINDS if kind not in ("run", "claim")}
     return made | {"checks": checks()}
 
 

@@ -87,4 +87,9 @@ def cdkit_run() -> Path:  # type: ignore[empty-body]
     """The folder of a trained run that ships in a package (`run.NAME`)."""
 
 
-KINDS = ("encoder", "injector", "backbone", "sampler", "guider", "autoencoder", "dataset", "metric", "format", "run")
+@hookspec
+def cdkit_claim() -> Path:  # type: ignore[empty-body]
+    """The file of a published finding that can be tried (`claim.NAME`)."""
+
+
+KINDS = ("encoder", "injector", "backbone", "sampler", "guider", "autoencoder", "dataset", "metric", "format", "run", "claim")

@@ -27,9 +27,8 @@ def command(
     from cdkit.compare.read import read_comparison
 
     read = read_comparison(comparison)
-    from cdkit.compare.report import report
-    from cdkit.compare.result import as_csv, result_of
-    from cdkit.compare.run import Comparing, Unfinished, quiet, write
+    from cdkit.compare.publish import publish
+    from cdkit.compare.run import Comparing, Unfinished, quiet
     from cdkit.engine.device import be_deterministic
 
     if deterministic:
@@ -37,14 +36,10 @@ def command(
     folder = out or Path("comparisons") / read.keys.name
     say = quiet if as_json else click.echo
     try:
-        comparing = Comparing(read, folder, device=device, minutes=minutes, say=say)
-        result = result_of(comparing, comparing.go())
+        result = publish(Comparing(read, folder, device=device, minutes=minutes, say=say))
     except Unfinished:
         click.echo(f"{folder}: the minutes are over; the same command goes on", err=True)
         return
-    write(folder / "result.json", result)
-    (folder / "result.csv").write_text(as_csv(result), encoding="utf-8")
-    (folder / "report.html").write_text(report(result, folder), encoding="utf-8")
     click.echo(
         json.dumps(result, ensure_ascii=False) if as_json else "\n".join([*lines(result), f"  report  {folder}/report.html"])
     )

@@ -74,9 +74,14 @@ def read_comparison(path: Path, *, registry: Registry | None = None) -> Comparis
     root, problems = layered(path, ())
     draft = Draft(registry or Registry.installed())
     draft.problems += problems
+    return comparison_of(draft, root, path.parent)
+
+
+def comparison_of(draft: Draft, root: Table, folder: Path) -> Comparison:
+    """The comparison that a tree says, its base looked for from a folder. SpecErrors with all of the draft's problems."""
     keys = read_keys(draft, root)
     score, also = read_scores(draft, root)
-    arms = read_arms(draft, root, path.parent)
+    arms = read_arms(draft, root, folder)
     if keys is not None:
         draft.problems += unlike(keys, arms, root)
     if draft.problems or keys is None or score is None:

@@ -34,7 +34,7 @@ def report(result: Mapping[str, Any], folder: Path) -> str:
         budget=rows(["arm", *result["budget"]], (budget_row(result, arm) for arm in arms)),
         differences="".join(difference(arm, lines) for arm, lines in result["differences"].items()),
         pictures="".join(figure(name, arm["pictures"], folder) for name, arm in arms.items()),
-        command=escape(f"cdkit compare specs/compare/{result['comparison']}.yaml"),
+        command=escape(result.get("command") or f"cdkit compare specs/compare/{result['comparison']}.yaml"),
         fairness=escape(fairness(result)),
     )
 
