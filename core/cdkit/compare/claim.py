@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from cdkit.compare.expectation import MARGINS, Expectation
-from cdkit.compare.read import Comparison, comparison_of
+from cdkit.compare.read import Comparison, comparison_of, plain_keys
 from cdkit.registry import Registry
 from cdkit.registry.names import quoted
 from cdkit.spec.draft import Draft
@@ -18,7 +18,6 @@ from cdkit.spec.layers import layered, merge
 from cdkit.spec.nodes import Entry, Node, Scalar, Table, named
 from cdkit.spec.place import Place
 from cdkit.spec.problem import Problem, refusal
-from cdkit.spec.read import FILE_STEM
 from cdkit.spec.validate import unknown_key, validated
 
 ScaleName: TypeAlias = Literal["tiny", "small", "gpu"]
@@ -57,8 +56,7 @@ class Claim:
         said, scales = self.tree.get("comparison"), self.tree.get("scales")
         assert isinstance(said, Table)
         assert isinstance(scales, Table)
-        over = scales.get(scale)
-        whole = merge(said, over) if isinstance(over, Table) else said
+        whole = merge(said, scales.entries[scale].node)
         assert isinstance(whole, Table)
         given = {"compare": Scalar("1", 1, place), "name": Scalar(name, name, place)}
         tree = Table({**whole.entries, **{key: Entry(place, node) for key, node in given.items()}}, whole.place)
@@ -81,28 +79,12 @@ def read_claim(path: Path, *, registry: Registry | None = None) -> Claim:
     root, problems = layered(path, ())
     draft = Draft(known)
     draft.problems += problems
-    keys = read_keys(draft, root)
+    values = plain_keys(draft, root, ClaimKeys, OWN, "a claim")
     expect = read_expectations(draft, root)
     check_shape(draft, root)
-    if draft.problems or keys is None:
+    if draft.problems or values is None:
         raise refusal(draft.problems)
-    return Claim(keys, expect, path, hashlib.sha256(path.read_bytes()).hexdigest(), root, known)
-
-
-def read_keys(draft: Draft, root: Table) -> ClaimKeys | None:
-    """The plain keys; unknown ones are told so beside those that there are."""
-    options = section_keys(ClaimKeys)
-    known = {**options.options, **dict.fromkeys(OWN)}
-    strangers = [(key, entry) for key, entry in root.entries.items() if key not in known]
-    draft.problems += [unknown_key(key, entry.place, "", known, "a claim") for key, entry in strangers]
-    table = Table({key: entry for key, entry in root.entries.items() if key in options.options}, root.place)
-    values, problems = validated(table, options, "", "a claim")
-    draft.problems += problems
-    if problems:
-        return None
-    if not FILE_STEM.fullmatch(values["name"]):
-        draft.blame(table.get("name") or root, "name", f"{quoted(values['name'])} is no name of a folder", code="name")
-    return ClaimKeys(**values)
+    return Claim(ClaimKeys(**values), expect, path, hashlib.sha256(path.read_bytes()).hexdigest(), root, known)
 
 
 def read_expectations(draft: Draft, root: Table) -> dict[str, Expectation]:
@@ -129,25 +111,35 @@ def read_expectations(draft: Draft, root: Table) -> dict[str, Expectation]:
 
 
 def check_shape(draft: Draft, root: Table) -> None:
-    """A comparison, and all scales and no other over it; what they say is read when one is asked for."""
-    said = root.get("comparison")
+    """A comparison, and every scale over it; what they say is read when one is asked for."""
+    said, scales = root.get("comparison"), root.get("scales")
     if not isinstance(said, Table):
         draft.problems.append(Problem(place_of(said, root), "comparison", shape_of(said, "what a file of `cdkit compare` says")))
-    scales = root.get("scales")
     if not isinstance(scales, Table):
-        draft.problems.append(Problem(place_of(scales, root), "scales", shape_of(scales, f"{', '.join(SCALES)}")))
+        draft.problems.append(Problem(place_of(scales, root), "scales", shape_of(scales, ", ".join(SCALES))))
         return
-    known = dict.fromkeys(SCALES)
+    check_scales(draft, scales)
+    laid = {"comparison": said, **{f"scales.{key}": entry.node for key, entry in scales.entries.items()}}
     draft.problems += [
-        unknown_key(key, entry.place, "scales", known, "scales") for key, entry in scales.entries.items() if key not in known
+        Problem(table.entries[key].place, f"{where}.{key}", f"{key!r} follows from the claim", "take it away", "unknown-key")
+        for where, table in laid.items()
+        if isinstance(table, Table)
+        for key in MADE
+        if key in table.entries
     ]
+
+
+def check_scales(draft: Draft, scales: Table) -> None:
+    """All of them and no other, each a mapping."""
+    known: dict[str, None] = dict.fromkeys(SCALES)
+    for key, entry in scales.entries.items():
+        if key not in known:
+            draft.problems.append(unknown_key(key, entry.place, "scales", known, "scales"))
+        elif not isinstance(entry.node, Table):
+            draft.blame(entry, f"scales.{key}", shape_of(entry.node, "what it lays over the comparison"), code="type")
     missing = [scale for scale in SCALES if scale not in scales.entries]
     if missing:
         draft.blame(scales, "scales", f"there is no {', '.join(missing)}; expected {', '.join(SCALES)}", code="missing-key")
-    for where, table in (("comparison", said), *((f"scales.{key}", entry.node) for key, entry in scales.entries.items())):
-        for key in MADE if isinstance(table, Table) else ():
-            if (entry := table.entries.get(key)) is not None:
-                draft.blame(entry, f"{where}.{key}", f"{key!r} follows from the claim", "take it away", code="unknown-key")
 
 
 def misplaced(claim: Claim, comparison: Comparison) -> list[Problem]:

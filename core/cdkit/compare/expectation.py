@@ -21,7 +21,7 @@ MARGINS = ("no_better", "no_worse", "alike")  # signs that say nothing without a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """sign: of the arm beside the reference. threshold: better or worse by more than it; otherwise the margin that is forgiven."""
+    """sign: of the arm beside the reference. threshold: better or worse by more than it; else the margin that is forgiven."""
 
     sign: Sign
     threshold: Annotated[float, Ge(0)] = 0.0

@@ -93,19 +93,24 @@ OWN = ("arms", "score", "also", "every")
 
 
 def read_keys(draft: Draft, root: Table) -> ComparisonKeys | None:
-    """The plain keys; unknown ones are told so beside those that there are."""
-    options = section_keys(ComparisonKeys)
-    known = {**options.options, **dict.fromkeys(OWN)}
+    values = plain_keys(draft, root, ComparisonKeys, OWN, "a comparison")
+    return None if values is None else ComparisonKeys(**values)
+
+
+def plain_keys(draft: Draft, root: Table, section: type[Any], own: tuple[str, ...], owner: str) -> dict[str, Any] | None:
+    """A file's keys but its own ones, which are read apart; unknown ones are told so beside those that there are."""
+    options = section_keys(section)
+    known = {**options.options, **dict.fromkeys(own)}
     strangers = [(key, entry) for key, entry in root.entries.items() if key not in known]
-    draft.problems += [unknown_key(key, entry.place, "", known, "a comparison") for key, entry in strangers]
+    draft.problems += [unknown_key(key, entry.place, "", known, owner) for key, entry in strangers]
     table = Table({key: entry for key, entry in root.entries.items() if key in options.options}, root.place)
-    values, problems = validated(table, options, "", "a comparison")
+    values, problems = validated(table, options, "", owner)
     draft.problems += problems
     if problems:
         return None
     if not FILE_STEM.fullmatch(values["name"]):
         draft.blame(table.get("name") or root, "name", f"{quoted(values['name'])} is no name of a folder", code="name")
-    return ComparisonKeys(**values)
+    return values
 
 
 def read_scores(draft: Draft, root: Table) -> tuple[PartSpec | None, tuple[PartSpec, ...]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cdkit.build import assemble
 from cdkit.cli.app import cdkit
-from cdkit.compare.claim import SCALES, Claim, find_claim, read_claim
+from cdkit.compare.claim import SCALES, find_claim, read_claim
 from cdkit.compare.expectation import Expectation, Sign, together
 from cdkit.compare.outcome import outcome_of, register
 from cdkit.compare.verdict import verdict
@@ -105,6 +105,11 @@ def test_a_scale_is_laid_over_the_comparison(written: Write) -> None:
         ("expect:\n  film: {sign: better, threshold: 0.02}\n", "", r"expect: missing; expected an arm's"),
         ("comparison:\n", "comparison:\n  name: x\n", r"comparison.name: 'name' follows from the claim"),
         ("  tiny:", "  tinny:", r"scales.tinny: unknown key 'tinny'; did you mean 'tiny'\?"),
+        (
+            "  tiny: {base: base.yaml, seeds: [0, 1], every: {train: {steps: 2}}}",
+            "  tiny: 3",
+            r"scales.tiny: an integer; expected",
+        ),
         ("  gpu: {base: base.yaml, score: {pairs: 100}}\n", "", r"scales: there is no gpu; expected tiny, small, gpu"),
     ],
 )
@@ -175,7 +180,7 @@ def test_a_claim_about_several_arms_holds_for_each_or_not_at_all() -> None:
     assert together(["reproduced", "cannot tell", "contradicted"]) == "contradicted"
 
 
-def found(claim: Claim, difference: float) -> dict[str, Any]:
+def found(difference: float) -> dict[str, Any]:
     """As much of a comparison's result as an outcome reads, with a planted verdict."""
     arms = {"add": {"scores": {"identification": [0.5] * 5}}, "film": {"scores": {"identification": [0.5 + difference] * 5}}}
     return {
@@ -193,7 +198,7 @@ def found(claim: Claim, difference: float) -> dict[str, Any]:
 
 def test_the_outcome_has_the_numbers_and_the_words(written: Write, tmp_path: Path) -> None:
     claim = read_claim(written())
-    made = outcome_of(claim, "small", claim.at("small"), found(claim, 0.1), register(claim, tmp_path / "out"))
+    made = outcome_of(claim, "small", claim.at("small"), found(0.1), register(claim, tmp_path / "out"))
     assert made["outcome"] == made["expect"]["film"]["outcome"] == "reproduced"
     assert made["expect"]["film"]["difference"] == pytest.approx(0.1)
     assert "Expected of film beside add: better by more than 0.02." in made["words"]
@@ -209,7 +214,7 @@ def test_a_changed_threshold_shows(written: Write, tmp_path: Path) -> None:
     second = read_claim(written(("threshold: 0.02", "threshold: 0.2")))
     registered = register(second, tmp_path / "out")
     assert [each["digest"] for each in registered] == [first.digest, second.digest]
-    made = outcome_of(second, "small", second.at("small"), found(second, 0.1), registered)
+    made = outcome_of(second, "small", second.at("small"), found(0.1), registered)
     assert made["outcome"] == "contradicted"
     assert f"was changed since this folder was begun: it was {first.digest[:12]} then" in made["words"]
 
@@ -217,9 +222,9 @@ def test_a_changed_threshold_shows(written: Write, tmp_path: Path) -> None:
 def test_a_changed_base_changes_the_digest_of_the_specs(written: Write, tmp_path: Path) -> None:
     claim = read_claim(written())
     registered = register(claim, tmp_path / "out")
-    before = outcome_of(claim, "small", claim.at("small"), found(claim, 0.1), registered)["specs"]
+    before = outcome_of(claim, "small", claim.at("small"), found(0.1), registered)["specs"]
     (tmp_path / "base.yaml").write_text(BASE.replace("steps: 8", "steps: 9"), encoding="utf-8")
-    assert outcome_of(claim, "small", claim.at("small"), found(claim, 0.1), registered)["specs"] != before
+    assert outcome_of(claim, "small", claim.at("small"), found(0.1), registered)["specs"] != before
 
 
 @pytest.mark.parametrize("scale", SCALES)
