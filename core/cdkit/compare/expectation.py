@@ -16,6 +16,7 @@ from annotated_types import Ge
 
 Sign: TypeAlias = Literal["better", "worse", "no_better", "no_worse", "alike"]
 Outcome: TypeAlias = Literal["reproduced", "contradicted", "cannot tell"]
+FEWEST = 3  # seeds: from here on the verdict's interval was measured to be valid; two may agree by chance to the last digit
 MARGINS = ("no_better", "no_worse", "alike")  # signs that say nothing without a margin
 
 
@@ -39,8 +40,8 @@ class Expectation:
         }[self.sign]
 
     def outcome(self, found: Mapping[str, Any]) -> Outcome:
-        """Of a verdict as JSON, whose ends are None where one seed gives no interval."""
-        if found["low"] is None or found["high"] is None:
+        """Of a verdict as JSON. Fewer than three seeds tell nothing, whatever their interval."""
+        if found["seeds"] < FEWEST:
             return "cannot tell"
         left, right = self.region
         if left < found["low"] and found["high"] < right:

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from cdkit.compare.claim import Claim
-from cdkit.compare.expectation import together
+from cdkit.compare.expectation import FEWEST, together
 from cdkit.compare.read import Comparison
 from cdkit.compare.run import write
 from cdkit.compare.words import interval
@@ -90,6 +90,8 @@ def paragraph(made: Mapping[str, Any]) -> str:
     ]
     if made["scale"] == "tiny":
         told.append("The tiny scale shows that the claim runs from end to end; it is too short to judge it.")
+    if len(made["seeds"]) < FEWEST:
+        told.append(f"Fewer than {FEWEST} seeds tell nothing, whatever their interval.")
     if len(made["registered"]) > 1:
         first = made["registered"][0]["digest"][:DIGITS]
         told.append(f"The claim's file was changed since this folder was begun: it was {first} then.")
