@@ -52,7 +52,7 @@ SECTIONS: Mapping[str, Any] = {
     "lora": LoraSection,
     "train": TrainSection,
 }
-PARTLESS = ("command", "run")  # kinds whose parts have no keys
+PARTLESS = ("command", "run", "claim")  # kinds whose parts have no keys
 OURS = "cdkit"  # parts of other distributions are documented by those
 
 

@@ -100,6 +100,11 @@ def cdkit_run() -> Path:  # type: ignore[empty-body]
     """The folder of a trained run that ships in a package (`run.NAME`)."""
 
 
+@hookspec
+def cdkit_claim() -> Path:  # type: ignore[empty-body]
+    """The file of a published finding that can be tried (`claim.NAME`)."""
+
+
 KINDS = (
     "encoder",
     "injector",
@@ -113,4 +118,5 @@ KINDS = (
     "command",
     "format",
     "run",
+    "claim",
 )

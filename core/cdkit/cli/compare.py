@@ -42,9 +42,8 @@ def command(
     read = read_comparison(comparison)
     from cdkit.compare.crew import crew_of
     from cdkit.compare.job import Unfinished
-    from cdkit.compare.report import report
-    from cdkit.compare.result import as_csv, result_of
-    from cdkit.compare.run import Comparing, quiet, write
+    from cdkit.compare.publish import publish
+    from cdkit.compare.run import Comparing, quiet
     from cdkit.engine.device import be_deterministic
 
     if deterministic:
@@ -54,13 +53,10 @@ def command(
     crew = crew_of(engine, jobs, device)
     try:
         comparing = Comparing(read, folder, device=device, minutes=minutes, say=say, crew=crew)
-        result = {**result_of(comparing, comparing.go()), "command": given(click.get_current_context())}
+        result = publish(comparing, given(click.get_current_context()))
     except Unfinished:
         click.echo(f"{folder}: the minutes are over; the same command goes on", err=True)
         return
-    write(folder / "result.json", result)
-    (folder / "result.csv").write_text(as_csv(result), encoding="utf-8")
-    (folder / "report.html").write_text(report(result, folder), encoding="utf-8")
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else "\n".join([*lines(result), *ends(result, folder)]))
 
 

@@ -98,10 +98,15 @@ def read_comparison(path: Path, *, registry: Registry | None = None) -> Comparis
     root, problems = layered(path, ())
     draft = Draft(registry or Registry.installed())
     draft.problems += problems
+    return comparison_of(draft, root, path.parent)
+
+
+def comparison_of(draft: Draft, root: Table, folder: Path) -> Comparison:
+    """The comparison that a tree says, its base looked for from a folder. SpecErrors with all of the draft's problems."""
     keys = read_keys(draft, root)
     score, also = read_scores(draft, root)
     heard = draft.part("metric", root.get("heard"), "heard")
-    arms = read_arms(draft, root, path.parent)
+    arms = read_arms(draft, root, folder)
     if keys is not None:
         draft.problems += unlike(keys, arms, root)
     if draft.problems or keys is None or score is None:
@@ -113,23 +118,31 @@ OWN = ("arms", "score", "also", "heard", "every")
 
 
 def read_keys(draft: Draft, root: Table) -> ComparisonKeys | None:
-    """The plain keys; unknown ones are told so beside those that there are."""
-    options = section_keys(ComparisonKeys)
-    known = {**options.options, **dict.fromkeys(OWN)}
+    """The plain keys of a comparison; what is matched must be one of those that its `by` can match."""
+    values = plain_keys(draft, root, ComparisonKeys, OWN, "a comparison")
+    if values is None:
+        return None
+    by, ways = values["by"], WAYS[values["match"]]
+    if by not in (None, *ways):
+        message = f"{values['match']} cannot be matched by {IN_WORDS[by]}; expected {' or '.join(ways)}"
+        draft.blame(root.get("by") or root, "by", message, code="value")
+    return ComparisonKeys(**values)
+
+
+def plain_keys(draft: Draft, root: Table, section: type[Any], own: tuple[str, ...], owner: str) -> dict[str, Any] | None:
+    """A file's keys but its own ones, which are read apart; unknown ones are told so beside those that there are."""
+    options = section_keys(section)
+    known = {**options.options, **dict.fromkeys(own)}
     strangers = [(key, entry) for key, entry in root.entries.items() if key not in known]
-    draft.problems += [unknown_key(key, entry.place, "", known, "a comparison") for key, entry in strangers]
+    draft.problems += [unknown_key(key, entry.place, "", known, owner) for key, entry in strangers]
     table = Table({key: entry for key, entry in root.entries.items() if key in options.options}, root.place)
-    values, problems = validated(table, options, "", "a comparison")
+    values, problems = validated(table, options, "", owner)
     draft.problems += problems
     if problems:
         return None
     if not FILE_STEM.fullmatch(values["name"]):
         draft.blame(table.get("name") or root, "name", f"{quoted(values['name'])} is no name of a folder", code="name")
-    by, ways = values["by"], WAYS[values["match"]]
-    if by not in (None, *ways):
-        message = f"{values['match']} cannot be matched by {IN_WORDS[by]}; expected {' or '.join(ways)}"
-        draft.blame(table.get("by") or root, "by", message, code="value")
-    return ComparisonKeys(**values)
+    return values
 
 
 def read_scores(draft: Draft, root: Table) -> tuple[PartSpec | None, tuple[PartSpec, ...]]:

@@ -17,14 +17,15 @@ BASES = {
     "callback": ("Callback",),
     "format": ("Format",),
 }
+PATHS = ("run", "claim")  # what lies in a file or folder, and is no code
 CALLS = {"injector": "tap", "sampler": "__call__"}
 
 
 def keep_contract(kind: str, part: Any) -> None:
     """TypeError that says which method is missing, or which class was expected of this kind."""
-    if kind == "run":
+    if kind in PATHS:
         if not isinstance(part, Path):
-            raise TypeError(f"cdkit_run returned {part!r}; expected a pathlib.Path")
+            raise TypeError(f"cdkit_{kind} returned {part!r}; expected a pathlib.Path")
         return
     if kind == "command":
         _keep_command(part)

@@ -53,6 +53,8 @@ def test_every_verb_has_help(verb: str) -> None:
         ),
         (("doctor", "--verify", "nobody"), 6, "nobody: is neither a run folder"),
         (("data", "fetch", "animls"), 4, "did you mean 'animals'"),
+        (("claim", "run", "adagn_over_adition", "--scale", "tiny"), 4, "did you mean 'adagn_over_addition'?"),
+        (("claim", "run", "guidance_over_none", "--scale", "tinny"), 2, "'tinny' is not one of 'tiny', 'small', 'gpu'"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_an_exit_code(tmp_path: Path, arguments: tuple[str, ...], code: int, message: str) -> None:

@@ -138,6 +138,7 @@ def test_what_a_plugin_prints_goes_to_stderr(distribution: Distribution, capsys:
         ("backbone", "class P: pass", "P is no backbone; expected a subclass of Backbone of cdkit.parts"),
         ("injector", "class P: pass", "P does not define tap, which every injector must"),
         ("run", "P = 'runs/x'", "cdkit_run returned 'runs/x'; expected a pathlib.Path"),
+        ("claim", "P = 'x.yaml'", "cdkit_claim returned 'x.yaml'; expected a pathlib.Path"),
     ],
 )
 def test_a_part_of_the_wrong_shape_is_named(distribution: Distribution, kind: str, body: str, error: str) -> None:

@@ -1,0 +1,1 @@
+"""Published findings, registered as files before anybody looked: what they say, and what would show it."""
