@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cdkit.compare.budget import fitted, matched, step_times, training_macs
+from cdkit.compare.budget import deviation, fitted, matched, step_times, training_macs
 from cdkit.compare.price import Price, price_of
 from cdkit.compare.read import Axis, By, Comparison, read_comparison
 from cdkit.compare.resize import method_weights
-from cdkit.compare.run import deviation, machine
+from cdkit.compare.setting import machine
 
 ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).parent / "budgets.md"

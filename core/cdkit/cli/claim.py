@@ -63,9 +63,11 @@ def run(
     comparison = claim.at(NAMES[SCALES.index(scale)])
     from cdkit.compare.crew import crew_of
     from cdkit.compare.job import Unfinished
+    from cdkit.compare.kept import write
     from cdkit.compare.outcome import outcome_of, register
     from cdkit.compare.publish import publish
-    from cdkit.compare.run import Comparing, quiet, write
+    from cdkit.compare.run import Comparing
+    from cdkit.compare.work import quiet
 
     folder = out or Path("claims") / comparison.keys.name
     say = quiet if as_json else click.echo

@@ -43,7 +43,8 @@ def command(
     from cdkit.compare.crew import crew_of
     from cdkit.compare.job import Unfinished
     from cdkit.compare.publish import publish
-    from cdkit.compare.run import Comparing, quiet
+    from cdkit.compare.run import Comparing
+    from cdkit.compare.work import quiet
     from cdkit.engine.device import be_deterministic
 
     if deterministic:

@@ -12,6 +12,7 @@ from cdkit.build.liveness.trace import slots
 from cdkit.errors import SpecError
 from cdkit.spec import Spec
 
+UNLIKE = "unlike"  # in place of a digest of backbones
 TRACKED = (0.05, 0.1, 0.2)  # relative lengths of averages; those between follow to 0.1 %
 
 

@@ -117,3 +117,8 @@ def step_time(spec: Spec, folder: Path, device: str | None) -> float:
     shutil.rmtree(folder, ignore_errors=True)
     timed = [float(json.loads(line)["seconds"]) for line in lines][TIMED // 2 :]
     return median(timed) if timed else time.monotonic() - began
+
+
+def deviation(values: Mapping[str, float], reference: str) -> dict[str, float]:
+    """How far each arm's share of an axis is from the reference's, relatively."""
+    return {arm: value / values[reference] - 1 if values[reference] else 0.0 for arm, value in values.items()}

@@ -12,8 +12,8 @@ from typing import Any
 
 from cdkit.compare.claim import Claim
 from cdkit.compare.expectation import FEWEST, together
+from cdkit.compare.kept import write
 from cdkit.compare.read import Comparison
-from cdkit.compare.run import write
 from cdkit.compare.words import interval
 
 REGISTERED = "registered.json"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from cdkit.compare.kept import write
 from cdkit.compare.report import report
 from cdkit.compare.result import as_csv, result_of
-from cdkit.compare.run import Comparing, write
+from cdkit.compare.run import Comparing
 
 
 def publish(comparing: Comparing, command: str = "") -> dict[str, Any]:

@@ -10,11 +10,11 @@ from statistics import fmean
 from string import Template
 from typing import Any
 
+from cdkit.compare.arms import UNLIKE
 from cdkit.compare.curves import curves, training
 from cdkit.compare.embed import ROOM, data
 from cdkit.compare.maps import words
 from cdkit.compare.read import IN_WORDS
-from cdkit.compare.run import UNLIKE
 from cdkit.compare.words import interval, sentence
 
 NO_COMMAND = "made by a program, without a command"

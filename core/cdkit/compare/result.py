@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any
 
+from cdkit.compare.budget import deviation
 from cdkit.compare.fingerprint import fingerprint
 from cdkit.compare.licences import licences
 from cdkit.compare.losses import losses
 from cdkit.compare.read import Comparison
-from cdkit.compare.run import Comparing, deviation, machine
+from cdkit.compare.run import Comparing
 from cdkit.compare.score import table
+from cdkit.compare.setting import machine
 from cdkit.compare.verdict import verdict
 from cdkit.engine.journal import METRICS
 from cdkit.spec import PartSpec

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cdkit.engine.device import be_deterministic
+from cdkit.engine.device import be_deterministic, pick_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +39,10 @@ class Setting:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def machine(device: str | None, crew: str = "") -> str:
+    """What ran it, and how many at once, for whoever reads its seconds."""
+    chosen = pick_device(device)
+    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return f"{name}, {crew}" if crew else name

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cdkit.build import assemble
 from cdkit.compare import budget
-from cdkit.compare.arms import birth, cells
+from cdkit.compare.arms import UNLIKE, birth, cells
 from cdkit.compare.budget import fitted, matched, step_times, training_macs
 from cdkit.compare.price import price_of
 from cdkit.compare.read import Axis, By, Comparison, read_comparison
@@ -18,7 +18,7 @@ from cdkit.compare.report import fairness
 from cdkit.compare.report import matched as told
 from cdkit.compare.resize import method_weights, nearest, with_inner
 from cdkit.compare.result import result_of
-from cdkit.compare.run import UNLIKE, Comparing
+from cdkit.compare.run import Comparing
 from cdkit.errors import SpecError, UsageError
 from cdkit.spec import SpecErrors
 from hypothesis import given

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from cdkit.compare.arms import birth, cells
+from cdkit.compare.job import Unfinished
 from cdkit.compare.price import price_of
 from cdkit.compare.read import read_comparison
 from cdkit.compare.report import report
 from cdkit.compare.result import as_csv, result_of
-from cdkit.compare.run import Comparing, Unfinished
+from cdkit.compare.run import Comparing
 from cdkit.errors import CdkitError, SpecError, UsageError
 from cdkit.spec import SpecErrors
 from torch.utils.flop_counter import FlopCounterMode
