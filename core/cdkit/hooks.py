@@ -9,12 +9,13 @@ A hook returns the class (or function) that makes the part; the type hints of it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import click
@@ -103,6 +104,25 @@ def cdkit_run() -> Path:  # type: ignore[empty-body]
 @hookspec
 def cdkit_claim() -> Path:  # type: ignore[empty-body]
     """The file of a published finding that can be tried (`claim.NAME`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a part is tried by `cdkit plugins check`, where its own defaults will not do.
+
+    options: what it is made with; small networks are tried fast. streams: how many an injector reads. exceptions: checks that it
+    need not pass, each with its reason; one that it passes all the same is an error. untried: why it cannot be tried at all.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict[str, "Any"])
+    streams: int = 1
+    exceptions: Mapping[str, str] = field(default_factory=dict[str, str])
+    untried: str = ""
+
+
+@hookspec
+def cdkit_trial() -> Trial:  # type: ignore[empty-body]
+    """Beside a part's own hook, if it needs one: how `cdkit plugins check` tries the part."""
 
 
 KINDS = (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import DataError, Dataset, NonNegative, SampleShape
 from torch import Tensor
 
@@ -181,3 +181,8 @@ def _merged(first: Entry, again: Entry) -> Entry:
 @hookimpl
 def cdkit_dataset() -> type[Folder]:
     return Folder
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial(untried="it reads a folder of yours; its tests make one")

@@ -6,7 +6,7 @@ network answers zero, and its blocks pass on what they get.
 
 from __future__ import annotations
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Backbone, Mount, Positive, PositiveFloat, SampleShape, Signals
 from torch import Tensor
 
@@ -52,3 +52,8 @@ class DiT(Patched):
 @hookimpl
 def cdkit_backbone() -> type[Backbone]:
     return DiT
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"width": 16, "depth": 2, "heads": 2})

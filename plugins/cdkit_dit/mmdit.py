@@ -6,7 +6,7 @@ nothing joined that stream is empty, and the network is `dit` of the picture's w
 
 from __future__ import annotations
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Backbone, Joined, Mount, Positive, PositiveFloat, SampleShape, Signals, Site
 from torch import Tensor
 
@@ -68,3 +68,8 @@ class MMDiT(Patched):
 @hookimpl
 def cdkit_backbone() -> type[Backbone]:
     return MMDiT
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"width": 16, "depth": 2, "heads": 2})

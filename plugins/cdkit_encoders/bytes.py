@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from annotated_types import Ge
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Positive, Stream, TextEncoder, Widths
 
 from cdkit_encoders.prompts import Truncation, distinct, read
@@ -59,3 +59,8 @@ class Bytes(TextEncoder):
 @hookimpl
 def cdkit_encoder() -> type[Bytes]:
     return Bytes
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"dim": 32})

@@ -8,7 +8,7 @@ from operator import index
 from typing import Any
 
 import torch
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Encoder, Positive, PromptError, Stream, Widths
 from torch import Tensor, nn
 
@@ -86,3 +86,8 @@ def _count(names: tuple[str, ...], classes: int | None) -> int:
 @hookimpl
 def cdkit_encoder() -> type[Label]:
     return Label
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"names": ("cat", "dog", "cow")})

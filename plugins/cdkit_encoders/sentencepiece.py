@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from annotated_types import Ge
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import CdkitError, DataError, Positive, Stream, TextEncoder, Widths
 from torch import Tensor
 
@@ -166,3 +166,8 @@ def opened(proto: bytes) -> SentencePieceProcessor:
 @hookimpl
 def cdkit_encoder() -> type[SentencePiece]:
     return SentencePiece
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"vocab": 120, "dim": 32})

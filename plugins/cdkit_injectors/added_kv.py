@@ -6,7 +6,7 @@ k and v read the words; here each site has projections k' and v' for them, under
 
 from __future__ import annotations
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Adaptable, Joined, SequenceTap, Site, Stream, Widths, layers_of
 from torch import Tensor, nn
 
@@ -64,3 +64,8 @@ class AddedKV:
 @hookimpl
 def cdkit_injector() -> type[AddedKV]:
     return AddedKV
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial(exceptions={"identity": "a softmax shares its weight among all keys"})

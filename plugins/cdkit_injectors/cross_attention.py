@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
 from einops import rearrange
 from torch import Tensor, nn
@@ -111,3 +111,8 @@ class CrossAttention:
 @hookimpl
 def cdkit_injector() -> type[CrossAttention]:
     return CrossAttention
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"heads": 2})

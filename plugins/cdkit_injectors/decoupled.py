@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import torch
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Adaptable, Positive, PositiveFloat, Site, Stream, Tap, Widths, layers_of
 from einops import rearrange
 from torch import Tensor, nn
@@ -137,3 +137,8 @@ def token_widths(streams: tuple[str, ...], widths: tuple[Widths, ...]) -> tuple[
 @hookimpl
 def cdkit_injector() -> type[Decoupled]:
     return Decoupled
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"heads": 2}, streams=2)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
 from einops import rearrange
 from torch import Tensor, nn
@@ -105,3 +105,8 @@ class Gated:
 @hookimpl
 def cdkit_injector() -> type[Gated]:
     return Gated
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"heads": 2})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -88,3 +88,8 @@ class Hint:
 @hookimpl
 def cdkit_injector() -> type[Hint]:
     return Hint
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"channels": (8,)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Adaptable, Joined, SequenceTap, Site, Stream, Widths, layers_of
 from torch import Tensor, nn
 
@@ -58,3 +58,8 @@ class InContext:
 @hookimpl
 def cdkit_injector() -> type[InContext]:
     return InContext
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial(exceptions={"identity": "a softmax shares its weight among all keys"})

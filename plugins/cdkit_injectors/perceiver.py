@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Positive, Site, Stream, Tap, Widths
 from einops import repeat
 from torch import Tensor
@@ -92,3 +92,8 @@ class Perceiver:
 @hookimpl
 def cdkit_injector() -> type[Perceiver]:
     return Perceiver
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"heads": 2})

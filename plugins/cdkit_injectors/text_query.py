@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
 from einops import rearrange
 from torch import Tensor, nn
@@ -93,3 +93,8 @@ class TextQuery:
 @hookimpl
 def cdkit_injector() -> type[TextQuery]:
     return TextQuery
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"heads": 2})

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Denoise, Grid, Sampler
 from torch import Tensor
 
@@ -44,3 +44,8 @@ class Lcm(Sampler):
 @hookimpl
 def cdkit_sampler() -> type[Lcm]:
     return Lcm
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial(exceptions={"lands": "its boundary condition keeps a trace of x"})

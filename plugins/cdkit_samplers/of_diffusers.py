@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Denoise, EnvironmentFault, Grid, Sampler, UsageError
 from torch import Tensor
 
@@ -107,3 +107,8 @@ def flowing(grid: Grid) -> Any:
 @hookimpl
 def cdkit_sampler() -> type[OfDiffusers]:
     return OfDiffusers
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial(untried="each scheduler takes grids of one kind; its tests give it those")

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Callback, EnvironmentFault
 
 Place: TypeAlias = Literal["tensorboard", "wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio"]
@@ -59,3 +59,8 @@ def check_there(place: Place) -> None:
 @hookimpl
 def cdkit_callback() -> type[Tracker]:
     return Tracker
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"to": "tensorboard"})

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Site, Unit
 from torch import Tensor, nn
 
@@ -116,3 +116,8 @@ def copied(source: nn.Module, target: nn.Module) -> None:
 @hookimpl
 def cdkit_backbone() -> type[Backbone]:
     return ControlNet
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"width": 8, "mult": (1, 2), "blocks": 1, "attention": (1,), "heads": 2})

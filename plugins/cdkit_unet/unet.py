@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from math import lcm
 from typing import Any, Literal
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Adaptable, Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Unit, layers_of
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -113,3 +113,8 @@ def _up(common: Common, widths: Sequence[int], kept: Sequence[int], blocks: int,
 @hookimpl
 def cdkit_backbone() -> type[Backbone]:
     return UNet
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"width": 8, "mult": (1, 2), "blocks": 1, "attention": (1,), "heads": 2})

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Adaptable, Backbone, Mount, Positive, SampleShape, Signals, layers_of
 from torch import Tensor, nn
 
@@ -102,3 +102,8 @@ class UNetClassic(Backbone):
 @hookimpl
 def cdkit_backbone() -> type[Backbone]:
     return UNetClassic
+
+
+@hookimpl
+def cdkit_trial() -> Trial:
+    return Trial({"width": 8, "mult": (1, 2), "head_dim": 4})

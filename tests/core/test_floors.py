@@ -22,7 +22,7 @@ FLOORS = {
     "spec": 2,
     "conditions": 1,
     "diffusion": 1,
-    "testing": 1,
+    "testing": 3,
     "parts": 0,
     "hooks": 0,
     "errors": 0,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from cdkit.registry import Record, Registry
+    from cdkit.testing.conformance import Row
 
 
 @click.group("plugins", invoke_without_command=True)
@@ -56,28 +60,62 @@ def show(part: str, as_json: bool) -> None:
 
 
 @command.command("check")
-@click.argument("chosen", metavar="[KIND.NAME]...", nargs=-1)
+@click.argument("chosen", metavar="DIST|KIND.NAME...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def check(chosen: tuple[str, ...], as_json: bool) -> None:
-    """Load parts, all or those named, each in a process of its own; exit 4 if one cannot be loaded."""
+    """Put the parts of a distribution, or single ones, to the checks of their kinds; exit 4 if one fails.
+
+    The checks are those of cdkit.testing. Parts run in a process of their own, which they may crash.
+    """
     from cdkit.errors import PluginError
-    from cdkit.hooks import KINDS
     from cdkit.registry import Registry
-    from cdkit.registry.probe import probe
+    from cdkit.testing.inspection import inspected
 
     registry = Registry.installed()
-    names = [split(part) for part in chosen] or [(kind, name) for kind in KINDS for name in registry.names(kind)]
-    rows: list[dict[str, Any]] = []
-    for kind, name in names:
-        rows.append({"kind": kind, "name": name, **probe(kind, name)})
+    parts = [part for what in chosen for part in parts_of(what, registry)]
+    rows: list[Row] = []
+    for part, of in groupby(inspected(parts), key=attrgetter("part")):
+        rows.extend(found := list(of))
         if not as_json:
-            row = rows[-1]
-            said = f": {row['error']}" if row["error"] else ""
-            click.echo(f"{'ok    ' if row['ok'] else 'FAILED'} {kind}.{name}{said}")
+            click.echo("\n".join(table(part, found)))
     if as_json:
-        click.echo(json.dumps(rows))
-    if failed := [f"{row['kind']}.{row['name']}" for row in rows if not row["ok"]]:
-        raise PluginError(f"{len(failed)} of {len(rows)} parts cannot be loaded: {', '.join(failed)}")
+        click.echo(json.dumps([row.to_json() for row in rows]))
+    if failed := list(dict.fromkeys(row.part for row in rows if row.outcome == "failed")):
+        raise PluginError(f"{len(failed)} of {len(parts)} parts fail: {', '.join(failed)}")
+
+
+def parts_of(what: str, registry: Registry) -> list[str]:
+    """KIND.NAME itself, or every part that a distribution offers. UsageError that lists the distributions for neither."""
+    from cdkit.errors import UsageError
+    from cdkit.hooks import KINDS
+    from cdkit.registry.metadata import normal
+    from cdkit.registry.names import did_you_mean
+
+    if what.partition(".")[0] in KINDS:
+        return [what]
+    entries = [record.entry for record in registry.records() if record.status not in ("shut out", "refused")]
+    mine = [entry for entry in entries if entry.dist == normal(what)]
+    found = [f"{e.kind}.{e.name if e.name in registry.names(e.kind) else e.full}" for e in mine]
+    if found:
+        return found
+    dists = list(dict.fromkeys(entry.dist for entry in entries))
+    raise UsageError(
+        f"no installed distribution {what!r} offers parts{did_you_mean(normal(what), dists)}",
+        hint=f"those that do: {', '.join(dists)}; or name a part: KIND.NAME",
+    )
+
+
+def table(part: str, rows: Sequence[Row]) -> Iterator[str]:
+    """A part's line, and one for each thing that was said of its checks: of those that failed, of what they are excused."""
+    counts = Counter(row.outcome for row in rows)
+    word = next(word for word in ("failed", "untried", "passed", "excepted") if counts[word])
+    told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+    yield f"{word:<8} {part:<34} {told}, {sum(row.seconds for row in rows):.1f} s"
+    said = dict.fromkeys((row.outcome, row.said) for row in rows if row.said)
+    for outcome, why in said:
+        checks = ", ".join(row.check for row in rows if (row.outcome, row.said) == (outcome, why))
+        text = why.removeprefix(f"{checks}: ")
+        yield f"    {outcome} {checks}: {text}"
 
 
 def meant(part: str, registry: Registry) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 
 import cdkit.hooks as hooks
-from cdkit.hooks import GROUP, KINDS
+from cdkit.hooks import GROUP, KINDS, Trial
 from cdkit.registry.contract import API, keep_contract
 from cdkit.registry.frames import last_frame
 from cdkit.registry.names import did_you_mean
@@ -42,12 +42,8 @@ def load(entry: Entry) -> tuple[Any, Record]:
 
 
 def called(plugin: Any, entry: Entry) -> Any:
-    """Register the plugin in a manager of its own, refuse misspelt hooks, and call the hook of the entry's kind."""
-    check_api(plugin)
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hooks)
-    manager.register(plugin, entry.value)
-    check_spelling(manager)
+    """What the hook of the entry's kind returns."""
+    manager = registered(plugin, entry)
     name = hook_of(entry.kind)
     caller = getattr(manager.hook, name)
     if not caller.get_hookimpls():
@@ -59,6 +55,23 @@ def called(plugin: Any, entry: Entry) -> Any:
     return made[0]
 
 
+def trial_of(entry: Entry) -> Trial:
+    """How the part wants to be tried, by the hook beside its own; a Trial of nothing where there is none."""
+    plugin = EntryPoint(f"{entry.kind}.{entry.name}", entry.value, GROUP).load()
+    said = registered(plugin, entry).hook.cdkit_trial()
+    return said[0] if said else Trial()
+
+
+def registered(plugin: Any, entry: Entry) -> pluggy.PluginManager:
+    """A manager of the plugin's own. Misfit where its hooks are of another cdkit, or misspelt."""
+    check_api(plugin)
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hooks)
+    manager.register(plugin, entry.value)
+    check_spelling(manager)
+    return manager
+
+
 def check_api(plugin: Any) -> None:
     """A plugin may say `cdkit_api = 1`; one that says more is of a newer cdkit."""
     needs = getattr(plugin, "cdkit_api", API)
@@ -68,7 +81,7 @@ def check_api(plugin: Any) -> None:
 
 def check_spelling(manager: pluggy.PluginManager) -> None:
     """pluggy accepts hooks that nobody declared unless it is asked about them."""
-    known = [hook_of(kind) for kind in KINDS]
+    known = [*map(hook_of, KINDS), hook_of("trial")]
     for caller in vars(manager.hook).values():
         if isinstance(caller, pluggy.HookCaller) and not caller.has_spec():
             raise Misfit(f"unknown hook {caller.name!r}; the hooks are {', '.join(known)}{did_you_mean(caller.name, known)}")

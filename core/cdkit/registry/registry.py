@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from cdkit.errors import PluginError
-from cdkit.hooks import KINDS
-from cdkit.registry.load import load
+from cdkit.hooks import KINDS, Trial
+from cdkit.registry.load import load, trial_of
 from cdkit.registry.metadata import claims, normal
 from cdkit.registry.names import NO_IMPORTS, a, did_you_mean, is_name, quoted
 from cdkit.registry.record import Entry, Record
@@ -86,6 +86,10 @@ class Registry:
     def record(self, kind: str, name: str) -> Record | None:
         """What is known of one name; None for a part in memory."""
         return None if (kind, name) in self._added else self._records[self._find(kind, name)]
+
+    def trial(self, kind: str, name: str) -> Trial:
+        """How the part wants to be tried; of a part in memory nothing is known."""
+        return Trial() if (kind, name) in self._added else trial_of(self._find(kind, name))
 
     def _claims(self, kind: str) -> dict[str, list[Entry]]:
         """The entries of a kind that may be used, by name."""

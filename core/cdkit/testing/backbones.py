@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,9 +12,12 @@ from torch import Tensor, nn
 from cdkit.parts import Backbone, Joined, SampleShape, Signals, Site
 from cdkit.testing.adaptable import require_heard
 from cdkit.testing.case import TINY, BackboneFactory, open_zeros
+from cdkit.testing.elsewhere import require_at_home, require_copies, require_layout, require_whole_graph
+from cdkit.testing.mounting import Slot
 from cdkit.testing.verdict import require, require_apart, require_close, require_equal, run
 
 FORBIDDEN = "a site's slot must be called, and what it returns must be used"
+NOTHING: Signals = {}
 SEQUENCE_EXTRA = 3  # tokens that a check joins at a `sequence` site
 
 
@@ -32,6 +36,12 @@ class BackboneCase:
             network = self.factory(probes, self.sample).to(dtype).eval()
         open_zeros(network, taps=True)
         return network, probes
+
+    def born(self) -> Backbone:
+        """A network as it is made, with nothing mounted: on the meta device under `torch.device("meta")`."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return self.factory(Bare(), self.sample).eval()
 
     def noisy(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
         draws = torch.Generator().manual_seed(0)
@@ -79,6 +89,13 @@ class Probes:
     def __call__(self, site: Site) -> nn.Module:
         require("sites", site.name not in self.slots, f"sites named {site.name!r}", measured="two", allowed="one")
         return self.slots.setdefault(site.name, Probe(site))
+
+
+class Bare:
+    """A Mount with nothing on it."""
+
+    def __call__(self, site: Site) -> nn.Module:
+        return Slot(site, {})
 
 
 def check_sites(case: BackboneCase) -> None:
@@ -168,6 +185,27 @@ def check_adaptable(case: BackboneCase) -> None:
     require_heard("adaptable", network.adaptable(), lambda: case.drawn(network))
 
 
+def check_meta(case: BackboneCase) -> None:
+    """Made on the meta device it has the weights that it has on the CPU, and no numbers: so `cdkit build` lays out."""
+    require_layout(case.born)
+
+
+def check_devices(case: BackboneCase) -> None:
+    """Moved to another device it computes there: every tensor that it keeps is a parameter or a buffer."""
+    network, given = case.born(), case.noisy(torch.float32)
+    require_at_home(lambda device: copy.deepcopy(network).to(device)(*(value.to(device) for value in given), NOTHING))
+
+
+def check_copies(case: BackboneCase) -> None:
+    """A deep copy (an average of weights) and a pickled copy (another process) draw the same, bit for bit."""
+    require_copies(case.born(), case.drawn)
+
+
+def check_compile(case: BackboneCase) -> None:
+    """torch.compile(fullgraph=True) takes it as one graph."""
+    require_whole_graph(case.born(), lambda network: network(*case.noisy(torch.float32), NOTHING).detach())
+
+
 BACKBONE_CHECKS: Mapping[str, Callable[[BackboneCase], None]] = {
     "sites": check_sites,
     "heard": check_heard,
@@ -175,6 +213,10 @@ BACKBONE_CHECKS: Mapping[str, Callable[[BackboneCase], None]] = {
     "time": check_time,
     "seeded": check_seeded,
     "adaptable": check_adaptable,
+    "meta": check_meta,
+    "devices": check_devices,
+    "copies": check_copies,
+    "compile": check_compile,
 }
 
 

@@ -58,13 +58,18 @@ class InjectorCase:
 
     def mounted(self, *, opened: bool = True, dtype: torch.dtype = torch.float64, seed: int = 0) -> Mounted:
         """The network with its taps; `opened`: the taps' zero parameters drawn afresh, as the network's own always are."""
+        made = self.born(dtype, seed)
+        open_zeros(made.network, taps=opened)
+        return made
+
+    def born(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Mounted:
+        """The network with its taps as they are made, zeros and all: on the meta device under `torch.device("meta")`."""
         injectors = {name: factory(self.names, self.widths) for name, factory in self.factories.items()}
         mounting = self.mounting(injectors, seed, self.sites)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = self.backbone(mounting, self.sample).to(dtype).eval()
-        open_zeros(network, taps=opened)
-        return Mounted(network, mounting, dtype, self.sample)
+        return Mounted(network, mounting.slots, dtype, self.sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class Mounted:
     """A network with its taps in place."""
 
     network: Backbone
-    mounting: Slots
+    slots: Mapping[str, Any]  # by site name, each with its `site` and its `taps`
     dtype: torch.dtype
     sample: SampleShape
 
@@ -81,7 +86,7 @@ class Mounted:
         said = [cast(stream, self.dtype) for stream in streams]
         return {
             name: {injector: tap.prepare(*said) for injector, tap in slot.taps.items()}  # pyright: ignore[reportCallIssue]
-            for name, slot in self.mounting.slots.items()  # every module in `taps` is a Tap or a SequenceTap
+            for name, slot in self.slots.items()  # every module in `taps` is a Tap or a SequenceTap
         }
 
     def __call__(self, streams: Sequence[Stream]) -> Tensor:
@@ -90,8 +95,9 @@ class Mounted:
 
     def draw(self, signals: Signals, index: Tensor | None = None) -> Tensor:
         """What it draws of the same noisy pictures, or of those that the index names, with signals that are ready."""
-        x = noisy(self.sample).to(self.dtype)
-        t = torch.linspace(10, 990, BATCH)
+        device = next(self.network.parameters()).device
+        x = noisy(self.sample).to(device, self.dtype)
+        t = torch.linspace(10, 990, BATCH, device=device)
         return self.network(x, t, signals) if index is None else self.network(x[index], t[index], signals)
 
     @property
@@ -102,7 +108,7 @@ class Mounted:
     @property
     def filled(self) -> list[str]:
         """The names of the sites where something is mounted."""
-        return [name for name, slot in self.mounting.slots.items() if len(slot.taps)]
+        return [name for name, slot in self.slots.items() if len(slot.taps)]
 
 
 def noisy(sample: SampleShape) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from cdkit.parts import Encoder, Stream, TextEncoder
+from cdkit.testing.elsewhere import require_at_home, require_copies, require_layout
 from cdkit.testing.streams import FORMS
 from cdkit.testing.verdict import difference, require, require_close, require_equal, run
 
@@ -132,6 +134,28 @@ def check_state_dict(case: EncoderCase) -> None:
             require_equal("state dict", told(second(case.raw(first)))[form], value, f"{form}, after its weights were loaded")
 
 
+def check_meta(case: EncoderCase) -> None:
+    """Made on the meta device it has the weights that it has on the CPU, and no numbers: so `cdkit build` lays out."""
+    require_layout(lambda: case.factory().eval())
+
+
+def check_devices(case: EncoderCase) -> None:
+    """Its weights moved to another device, it reads there: raw values come from anywhere, streams lie where the weights do."""
+    encoder = case.made()
+    if list(encoder.parameters()):  # else there is nothing to follow
+        require_at_home(lambda device: forms(copy.deepcopy(encoder).to(device)(encoder.examples())))
+
+
+def check_copies(case: EncoderCase) -> None:
+    """A deep copy (an average of weights) and a pickled copy (a worker process) read the same, bit for bit."""
+
+    def read(encoder: Encoder) -> Mapping[str, torch.Tensor]:
+        with torch.no_grad():
+            return told(encoder(case.raw(encoder)))
+
+    require_copies(case.made(), read)
+
+
 def told(stream: Stream) -> dict[str, torch.Tensor]:
     """What a stream says, by form: tokens that count (any batch, one after the other), pooled, map."""
     said = {form: getattr(stream, form) for form in FORMS if form != "mask" and getattr(stream, form) is not None}
@@ -140,6 +164,10 @@ def told(stream: Stream) -> dict[str, torch.Tensor]:
     elif stream.tokens is not None:
         said["tokens"] = stream.tokens.flatten(0, 1)
     return said
+
+
+def forms(stream: Stream) -> list[torch.Tensor | None]:
+    return [getattr(stream, form) for form in FORMS]
 
 
 def of(stream: Stream, index: int) -> Stream:
@@ -161,6 +189,9 @@ ENCODER_CHECKS: Mapping[str, Callable[[EncoderCase], None]] = {
     "null": check_null,
     "dtypes": check_dtypes,
     "state dict": check_state_dict,
+    "meta": check_meta,
+    "devices": check_devices,
+    "copies": check_copies,
 }
 
 

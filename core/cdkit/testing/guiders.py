@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cdkit.parts import Grid, Guider
+from cdkit.testing.elsewhere import require_copies
 from cdkit.testing.samplers import grids
 from cdkit.testing.verdict import require, require_close, require_equal, run
 
@@ -64,10 +65,22 @@ def check_batch(case: GuiderCase) -> None:
         require_close("batch", found, whole[order], 1e-12, f"samples in another order at step {i}")
 
 
+def check_copies(case: GuiderCase) -> None:
+    """A deep copy and a pickled copy (another process) guide the same, bit for bit."""
+    grid = grids()["flow"]
+
+    def guided(guider: Guider) -> list[torch.Tensor]:
+        asked = [len(guider.branches(case.conditions, grid, i)) for i in range(len(grid))]
+        return [guider.combine([clean(seed) for seed in range(n)], grid, i) for i, n in enumerate(asked)]
+
+    require_copies(case.factory(), guided)
+
+
 GUIDER_CHECKS: Mapping[str, Callable[[GuiderCase], None]] = {
     "branches": check_branches,
     "agreement": check_agreement,
     "batch": check_batch,
+    "copies": check_copies,
 }
 
 

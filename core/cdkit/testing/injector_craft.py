@@ -112,7 +112,7 @@ def check_adaptable(case: InjectorCase) -> None:
     mounted, streams = case.mounted(), case.streams()
     layers = {
         f"{site}.{name}.{inner}": layer
-        for site, slot in mounted.mounting.slots.items()
+        for site, slot in mounted.slots.items()
         for name, tap in slot.taps.items()
         for inner, layer in tap.adaptable().items()  # pyright: ignore[reportCallIssue]  # every module there is a tap
     }

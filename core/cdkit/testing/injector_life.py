@@ -13,10 +13,10 @@ MATTERS = 1e-6  # least share of the output's size that another stream must chan
 
 def check_place(case: InjectorCase) -> None:
     """Every injector takes at least one site of the network."""
-    mounting = case.mounted().mounting
+    slots = case.mounted().slots
     for name in case.factories:
-        taken = [site for site, slot in mounting.slots.items() if name in slot.taps]
-        require("place", bool(taken), f"{name} must take a site of {', '.join(mounting.slots)}", measured=0, allowed=">= 1")
+        taken = [site for site, slot in slots.items() if name in slot.taps]
+        require("place", bool(taken), f"{name} must take a site of {', '.join(slots)}", measured=0, allowed=">= 1")
 
 
 def check_backbone(case: InjectorCase) -> None:
@@ -77,7 +77,7 @@ def check_shapes(case: InjectorCase) -> None:
         mounted = case.mounted(dtype=dtype)
         signals = mounted.prepare(case.streams())
         for site in mounted.filled:
-            slot = mounted.mounting.slots[site]
+            slot = mounted.slots[site]
             h = _features(slot.site.layout, slot.site.width, slot.site.stride, case).to(dtype)
             emb = torch.ones(len(h), slot.site.embedding, dtype=dtype)
             for name, tap in slot.taps.items():

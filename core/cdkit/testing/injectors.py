@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from cdkit.parts import Widths
 from cdkit.testing import injector_craft as craft
+from cdkit.testing import injector_elsewhere as elsewhere
 from cdkit.testing import injector_life as life
 from cdkit.testing import injector_masks as masks
 from cdkit.testing.case import EVERY_FORM, InjectorCase, InjectorFactory
@@ -35,6 +36,10 @@ INJECTOR_CHECKS: Mapping[str, Callable[[InjectorCase], None]] = {
     "state dict": craft.check_state_dict,
     "gradients": craft.check_gradients,
     "adaptable": craft.check_adaptable,
+    "meta": elsewhere.check_meta,
+    "devices": elsewhere.check_devices,
+    "copies": elsewhere.check_copies,
+    "compile": elsewhere.check_compile,
 }
 
 

@@ -51,7 +51,7 @@ def joined(parts: list[Joined]) -> Joined:
 def _mask(part: Joined) -> Tensor:
     more = 0 if part.keys is None else part.keys.shape[1]
     batch, length, _ = part.tokens.shape
-    return torch.ones((batch, length + more), dtype=torch.bool) if part.mask is None else part.mask
+    return torch.ones((batch, length + more), dtype=torch.bool, device=part.tokens.device) if part.mask is None else part.mask
 
 
 class Mounting:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cdkit.parts import Grid, Sampler
+from cdkit.testing.elsewhere import require_copies
 from cdkit.testing.verdict import require, require_close, require_equal, run
 
 STEPS = 10
@@ -117,12 +118,19 @@ def check_calls(case: SamplerCase) -> None:
     require("calls", fits, "grid indices asked for", measured=asked, allowed=f"0 to {len(grid) - 1}, 0 first")
 
 
+def check_copies(case: SamplerCase) -> None:
+    """A deep copy and a pickled copy (another process) draw the same, bit for bit."""
+    grid = grids()["flow"]
+    require_copies(case.factory(), lambda sampler: SamplerCase(lambda: sampler).drawn(grid))
+
+
 SAMPLER_CHECKS: Mapping[str, Callable[[SamplerCase], None]] = {
     "finite": check_finite,
     "pure": check_pure,
     "batch": check_batch,
     "lands": check_lands,
     "calls": check_calls,
+    "copies": check_copies,
 }
 
 

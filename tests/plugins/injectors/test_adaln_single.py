@@ -205,7 +205,7 @@ def test_the_state_dict_holds_the_mlp_once_and_else_tables() -> None:
 
 def test_on_a_unet_every_other_width_has_one_linear() -> None:
     mounted = on(unet, SAMPLE)
-    sites = [mounted.mounting.slots[name].site for name in mounted.filled]
+    sites = [mounted.slots[name].site for name in mounted.filled]
     others = {place.width for place in sites} - {16}
     fits = {key.split(".fits.")[1]: value.shape for key, value in mounted.taps.items() if ".fits." in key}
     assert len(others) > 1
