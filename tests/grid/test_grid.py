@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cdkit.registry import Registry
 from cdkit.testing import INJECTOR_CHECKS, InjectorCase
@@ -22,7 +24,14 @@ def test_the_grid_spans_all_that_is_installed(installed: Registry, spread: dict[
         assert ours == names
 
 
-@pytest.mark.parametrize("check", [name for name in INJECTOR_CHECKS if name not in ALONE])
+SLOW = {"compile"}  # seconds for each pair
+
+
+def param(check: str) -> Any:
+    return pytest.param(check, marks=[pytest.mark.slow] if check in SLOW else [])
+
+
+@pytest.mark.parametrize("check", [param(name) for name in INJECTOR_CHECKS if name not in ALONE])
 def test_grid(case: InjectorCase, arm: str, check: str) -> None:
     if check == "identity" and arm in NO_IDENTITY:
         with pytest.raises(AssertionError, match=r"^identity: "):

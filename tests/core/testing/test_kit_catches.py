@@ -28,7 +28,8 @@ class Letters(TextEncoder):
         longest = max(map(len, ids))
         padded = torch.tensor([row + [0] * (longest - len(row)) for row in ids])
         mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in ids])
-        return self.read(self.table(padded), mask)
+        device = self.table.weight.device
+        return self.read(self.table(padded.to(device)), mask.to(device))
 
     def read(self, tokens: Tensor, mask: Tensor) -> Stream:
         kept = tokens * mask[..., None]
