@@ -1,0 +1,15 @@
+"""Misfit: a module was imported, but it is no plugin that can be used."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+
+class Misfit(Exception):
+    """culprit: the class or function at fault, of which the place is told. mend: what its user can do about it."""
+
+    def __init__(
+        self, message: str, culprit: Any = None, *, mend: str = "", status: Literal["failed", "incompatible"] = "failed"
+    ) -> None:
+        super().__init__(message)
+        self.culprit, self.mend, self.status = culprit, mend, status
