@@ -136,7 +136,8 @@ class Registry:
     def _near(self, kind: str, name: str) -> str:
         """`; did you mean 'x'?`, and who provides it."""
         close = nearest(name, self.names(kind))
-        return f"; did you mean {close!r}? {self.provider(kind, close)} provides it" if close else ""
+        who = self.provider(kind, close) if close else IN_MEMORY
+        return (f"; did you mean {close!r}?" if close else "") + (f" {who} provides it" if who != IN_MEMORY else "")
 
     def _there_are(self, kind: str) -> str:
         """What exists, by the distribution that provides it."""
