@@ -14,10 +14,10 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-import cdkit.parts  # noqa: F401  # torch's own import is nobody's fault
 from cdkit.registry import BrokenPlugin, Registry
 from cdkit.registry.sideeffects import effects, snapshot
 
@@ -27,6 +27,7 @@ FRAMES = "frames.txt"
 
 def main(kind: str, name: str, folder: Path, seconds: float) -> None:
     """Report how loading goes, and what it changed beside."""
+    import_module("cdkit.parts")  # torch's own import is nobody's fault
     exit_now = os._exit
     with open(folder / FRAMES, "w", encoding="utf-8") as frames:
         faulthandler.enable(frames)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import EntryPoint
 from time import perf_counter
 from types import ModuleType
@@ -20,7 +21,7 @@ from cdkit.registry.mend import mend
 from cdkit.registry.misfit import Misfit
 from cdkit.registry.names import brief, did_you_mean
 from cdkit.registry.prints import prints_aside
-from cdkit.registry.record import Entry, Record
+from cdkit.registry.record import Entry, Record, Status
 
 SLOW = 5.0  # seconds of an import that its user is told of
 LONGEST = 400  # characters of an error
@@ -31,7 +32,7 @@ LIGHT = ("command", "run", "claim")  # kinds that need no torch
 def load(entry: Entry) -> tuple[Any, Record]:
     """What the entry's hook gives, and a record of how it went; (None, record) where anything but Ctrl-C got in the way."""
     if entry.kind not in LIGHT:
-        import cdkit.parts  # noqa: F401  # torch's own import is nobody's fault
+        import_module("cdkit.parts")  # torch's own import is nobody's fault
     started, modules = perf_counter(), dict(sys.modules)
     try:
         with prints_aside(f"{entry.dist} {entry.version}"):
@@ -131,7 +132,7 @@ def _failure(entry: Entry, error: BaseException, spent: float) -> Record:
     trace = "".join(traceback.format_exception(error))
     if len(trace) > 2 * TRACE:
         trace = f"{trace[:TRACE]}\n…\n{trace[-TRACE:]}"
-    status = misfit.status if misfit else "failed"
+    status: Status = misfit.status if misfit else "failed"
     return Record(entry, status, spent, described(error), where, trace, mend(error, entry))
 
 

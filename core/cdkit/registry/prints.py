@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import TextIOBase
 from typing import TextIO
@@ -30,14 +30,14 @@ class Tagged(TextIOBase):
 
 
 @contextmanager
-def prints_aside(tag: str) -> Iterator[None]:
+def prints_aside(tag: str) -> Generator[None, None, None]:
     """print() is tagged; what C code or a child process writes to descriptor 1 goes to stderr as it is."""
     with redirect_stdout(Tagged(tag, sys.stderr)), _descriptor_aside():
         yield
 
 
 @contextmanager
-def _descriptor_aside() -> Iterator[None]:
+def _descriptor_aside() -> Generator[None, None, None]:
     saved = -1
     with suppress(OSError):  # a process may have no stdout at all
         _flush()

@@ -32,8 +32,8 @@ def probe(kind: str, name: str, *, longest: float = LONGEST) -> Row:
     """How loading goes, JSON-ready.
 
     `ok`; `seconds`, torch's own import aside, None where it did not come to an end; `error`, a sentence that says what, who and
-    where, "" for a load that went well and fast; `mend`, what to do about it; `effects`, a sentence for each thing that the import
-    changed beside its own module. longest: seconds after which it is ended.
+    where, "" for a load that went well and fast; `mend`, what to do about it; `effects`, a sentence for each thing that the
+    import changed beside its own module. longest: seconds after which it is ended.
     """
     try:
         record = Registry.installed().record(kind, name)

@@ -148,7 +148,8 @@ def test_check_outlives_a_plugin_that_kills_its_process(distribution: Distributi
     monkeypatch.setenv("PYTHONPATH", str(folder))
     out = CliRunner().invoke(plugins_command, ["check", "metric.crash", "metric.sane"])
     assert out.output.splitlines() == [
-        "FAILED metric.crash: its import killed the process with SIGSEGV",
+        "FAILED metric.crash: cdkit-crash 1.0, entry point metric.crash = crash_module: "
+        f"its import killed the process with SIGSEGV ({folder / 'crash_module.py'}:2)",
         "ok     metric.sane",
     ]
     assert isinstance(out.exception, PluginError)
