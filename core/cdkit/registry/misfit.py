@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
+
+from cdkit.registry.record import Status
 
 
 class Misfit(Exception):
     """culprit: the class or function at fault, of which the place is told. mend: what its user can do about it."""
 
-    def __init__(
-        self, message: str, culprit: Any = None, *, mend: str = "", status: Literal["failed", "incompatible"] = "failed"
-    ) -> None:
+    def __init__(self, message: str, culprit: Any = None, *, mend: str = "", status: Status = "failed") -> None:
         super().__init__(message)
-        self.culprit, self.mend, self.status = culprit, mend, status
+        self.culprit = culprit
+        self.mend = mend
+        self.status: Status = status

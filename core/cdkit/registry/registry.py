@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -77,9 +78,26 @@ class Registry:
             raise BrokenPlugin(self._records[entry])
         return self._parts[entry]
 
+    def each(self, kind: str) -> dict[str, Any]:
+        """Every part of a kind that can be loaded, by name, for a question to all of them: who recognises this file?
+
+        One that cannot be loaded is told of on stderr and left out: nobody named it.
+        """
+        found: dict[str, Any] = {}
+        for name in self.names(kind):
+            try:
+                found[name] = self.get(kind, name)
+            except BrokenPlugin as error:
+                print(f"warning: {error}", file=sys.stderr)
+        return found
+
     def provider(self, kind: str, name: str) -> str:
         """`dist==version` that offers the name, or "in-memory". Imports nothing."""
         return IN_MEMORY if (kind, name) in self._added else self._find(kind, name).provider
+
+    def own(self, kind: str, name: str) -> bool:
+        """Does the part come with cdkit itself? Imports nothing."""
+        return (kind, name) not in self._added and self._find(kind, name).dist == OWN
 
     def records(self) -> list[Record]:
         """What is known of every entry point, in a fixed order; parts in memory have none."""
