@@ -131,6 +131,20 @@ READ = [
 ]  # fmt: skip
 
 
+TABLE = re.search(
+    r"<!-- troubleshooting -->(.*)<!-- /troubleshooting -->",
+    (SPECS.parent / "docs/plugins.md").read_text(encoding="utf-8"),
+    re.DOTALL,
+)
+PHRASES = [phrase for row in TABLE[1].splitlines()[3:] for phrase in re.findall(r"`([^`]+)`", row.split("|")[1])] if TABLE else []
+
+
+def is_documented(error: str) -> bool:
+    """Is it in the table of docs/plugins.md? An exception of the plugin's own (`OSError: …`) is, as `any other exception`."""
+    own = re.match(r"[A-Z]\w+: ", error) is not None and not error.startswith("ModuleNotFoundError")
+    return own or any(all(piece in error for piece in phrase.split("…")) for phrase in PHRASES)
+
+
 @pytest.mark.parametrize("case", LOADED, ids=lambda case: case.id)
 def test_one_named_error_for_one_that_fails_when_it_is_named(case: Hostile, distribution: Distribution) -> None:
     folder = case.install(distribution)
@@ -146,6 +160,7 @@ def test_one_named_error_for_one_that_fails_when_it_is_named(case: Hostile, dist
     if case.line is not None:
         assert record.where == f"{folder / f'{case.id}_module.py'}{f':{case.line}' if case.line else ''}"
         assert said.endswith(f"({record.where})")
+    assert is_documented(record.error)
     assert len(said) < 1000
     assert said.isprintable()
     assert record.status == ("incompatible" if "API" in case.error else "failed")
@@ -162,6 +177,7 @@ def test_one_named_error_for_one_whose_metadata_tells_it(case: Hostile, distribu
     assert record.status == ("incompatible" if case.metadata else "refused")
     assert re.search(case.error, record.error), record.error
     assert re.search(case.hint(), record.mend), record.mend
+    assert is_documented(record.error)
     assert str(record).startswith(f"cdkit-{case.id} 1.0, entry point ")
     assert str(record).isprintable()
     assert f"{case.id}_module" not in sys.modules

@@ -14,7 +14,10 @@ import pytest
 
 Distribution = Callable[..., Path]
 HEAVY = {"torch", "numpy", "transformers", "diffusers", "pydantic", "yaml", "PIL", "scipy", "sklearn"}
-SHOWN = "import sys\nfrom cdkit.cli.app import cdkit\ncdkit.main({line}, standalone_mode=False)\nprint(sorted(sys.modules), file=sys.stderr)"
+SHOWN = (
+    "import sys\nfrom cdkit.cli.app import cdkit\ncdkit.main({line}, standalone_mode=False)\n"
+    "print(sorted(sys.modules), file=sys.stderr)\n"
+)
 
 
 @pytest.fixture
