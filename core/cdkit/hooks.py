@@ -43,67 +43,106 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 @hookspec
 def cdkit_encoder() -> type[Encoder] | type[Joiner]:  # type: ignore[empty-body]
-    """Raw values of a condition -> a stream (`encoder.NAME`)."""
+    """Raw values of a condition -> a stream (`encoder.NAME`).
+
+    Takes nothing. A class, made as cls(**options); a Joiner as cls(widths, **options).
+    """
 
 
 @hookspec
 def cdkit_injector() -> Callable[..., ConditioningInjector]:  # type: ignore[empty-body]
-    """A conditioning method (`injector.NAME`)."""
+    """A conditioning method (`injector.NAME`).
+
+    Takes nothing. Called as made(streams, widths, **options) with the names and Widths of the streams that it reads.
+    """
 
 
 @hookspec
 def cdkit_backbone() -> type[Backbone]:  # type: ignore[empty-body]
-    """A denoising network (`backbone.NAME`)."""
+    """A denoising network (`backbone.NAME`).
+
+    Takes nothing. A class, made as cls(mount, sample, **options).
+    """
 
 
 @hookspec
 def cdkit_sampler() -> Callable[..., Sampler]:  # type: ignore[empty-body]
-    """Noise and a denoiser -> a picture (`sampler.NAME`)."""
+    """Noise and a denoiser -> a picture (`sampler.NAME`).
+
+    Takes nothing. Called as made(**options); a frozen dataclass whose fields are its options.
+    """
 
 
 @hookspec
 def cdkit_guider() -> Callable[..., Guider]:  # type: ignore[empty-body]
-    """Combines what is drawn with and without the conditions (`guider.NAME`)."""
+    """Combines what is drawn with and without the conditions (`guider.NAME`).
+
+    Takes nothing. Called as made(**options).
+    """
 
 
 @hookspec
 def cdkit_autoencoder() -> type[Autoencoder]:  # type: ignore[empty-body]
-    """Pixels <-> latents (`autoencoder.NAME`)."""
+    """Pixels <-> latents (`autoencoder.NAME`).
+
+    Takes nothing. A class, made as cls(**options).
+    """
 
 
 @hookspec
 def cdkit_dataset() -> type[Dataset]:  # type: ignore[empty-body]
-    """Pictures with what is said of them (`dataset.NAME`)."""
+    """Pictures with what is said of them (`dataset.NAME`).
+
+    Takes nothing. A class, made as cls(**options).
+    """
 
 
 @hookspec
 def cdkit_metric() -> Callable[..., Metric]:  # type: ignore[empty-body]
-    """A score (`metric.NAME`)."""
+    """A score (`metric.NAME`).
+
+    Takes nothing. Called as made(**options); a frozen dataclass whose fields are its options.
+    """
 
 
 @hookspec
 def cdkit_callback() -> Callable[..., Callback]:  # type: ignore[empty-body]
-    """Hears how a training goes (`callback.NAME`)."""
+    """Hears how a training goes (`callback.NAME`).
+
+    Takes nothing. Called as made(**options); a frozen dataclass whose fields are its options.
+    """
 
 
 @hookspec
 def cdkit_command() -> click.Command:  # type: ignore[empty-body]
-    """A verb of the command line (`command.NAME`): `cdkit NAME`. It takes no name that cdkit has a verb of."""
+    """A verb of the command line (`command.NAME`): `cdkit NAME`.
+
+    Takes nothing. A click.Command, imported when it is called; its name is none that cdkit has a verb of.
+    """
 
 
 @hookspec
 def cdkit_format() -> type[Format]:  # type: ignore[empty-body]
-    """How others keep the same models on disk (`format.NAME`)."""
+    """How others keep the same models on disk (`format.NAME`).
+
+    Takes nothing. A class, made as cls().
+    """
 
 
 @hookspec
 def cdkit_run() -> Path:  # type: ignore[empty-body]
-    """The folder of a trained run that ships in a package (`run.NAME`)."""
+    """The folder of a trained run that ships in a package (`run.NAME`).
+
+    Takes nothing. A path, not a class: what lies there is data.
+    """
 
 
 @hookspec
 def cdkit_claim() -> Path:  # type: ignore[empty-body]
-    """The file of a published finding that can be tried (`claim.NAME`)."""
+    """The file of a published finding that can be tried (`claim.NAME`).
+
+    Takes nothing. A path, not a class: what lies there is data.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +161,10 @@ class Trial:
 
 @hookspec
 def cdkit_trial() -> Trial:  # type: ignore[empty-body]
-    """Beside a part's own hook, if it needs one: how `cdkit plugins check` tries the part."""
+    """How `cdkit plugins check` tries the part whose hook stands beside this one; without it, with its own defaults.
+
+    Takes nothing. Returns a Trial.
+    """
 
 
 KINDS = (

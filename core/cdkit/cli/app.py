@@ -87,11 +87,12 @@ def taken(verb: str) -> click.Command:
 def blamed(verb: str, error: Exception) -> Exception:
     """What a plugin's verb raised: as it is where it was meant for people, else an error that names the plugin."""
     from cdkit.errors import CdkitError, PluginError
+    from cdkit.registry.load import described
 
     if isinstance(error, (CdkitError, click.ClickException, click.exceptions.Exit, click.Abort, OSError)):
         return error
     hint = "`--debug` shows where; tell the plugin's author"
-    return PluginError(f"command {verb!r} of {plugged()[verb]} failed: {type(error).__name__}: {error}", hint=hint)
+    return PluginError(f"command {verb!r} of {plugged()[verb]} failed: {described(error)}", hint=hint)
 
 
 def shut(variable: str) -> Callable[[click.Context, click.Parameter, object], None]:

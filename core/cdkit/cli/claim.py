@@ -20,12 +20,17 @@ def command() -> None:
 def list_(as_json: bool) -> None:
     """Every claim that is installed: what it says, who published it, and who provides it."""
     from cdkit.compare.claim import find_claim
+    from cdkit.errors import PluginError
     from cdkit.registry import Registry
 
     registry = Registry.installed()
     found: dict[str, dict[str, str]] = {}
     for name in registry.names("claim"):
-        claim = find_claim(name, registry)
+        try:
+            claim = find_claim(name, registry)
+        except PluginError as error:  # nobody asked for this one
+            click.echo(f"left out: {error}", err=True)
+            continue
         found[name] = {
             "says": claim.keys.says,
             "paper": claim.keys.paper,

@@ -20,17 +20,14 @@ def command() -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(as_json: bool) -> None:
-    """Every data set, who provides it and what it is."""
-    from cdkit.errors import CdkitError
+    """Every data set, who provides it and what it is. Plugins are not imported: `cdkit plugins show dataset.NAME` says more."""
     from cdkit.registry import Registry
 
     registry = Registry.installed()
     found: dict[str, dict[str, str]] = {}
     for name in registry.names("dataset"):
-        try:
-            about = first_sentence(registry.get("dataset", name).__doc__)
-        except CdkitError as error:
-            about = f"cannot be used: {error}"
+        own = registry.own("dataset", name)
+        about = first_sentence(registry.get("dataset", name).__doc__) if own else f"see `cdkit plugins show dataset.{name}`"
         found[name] = {"provider": registry.provider("dataset", name), "about": about}
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))

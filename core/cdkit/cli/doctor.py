@@ -75,10 +75,11 @@ def installed(package: str) -> str:
 
 
 def plugins() -> dict[str, str]:
-    """Every distribution that provides parts, without importing any."""
+    """Every entry point and what is wrong with it, without importing any; what was shut out is as its user wants it."""
     from cdkit.registry import Registry
 
-    return {record.entry.value: record.error or "ok" for record in Registry.installed().records()}
+    records = Registry.installed().records()
+    return {f"{record.entry.provider} {record.entry.line}": record.error if record.at_fault else "ok" for record in records}
 
 
 def cache() -> dict[str, Any]:

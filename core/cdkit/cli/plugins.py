@@ -31,13 +31,14 @@ def list_plugins(as_json: bool) -> None:
     """List every entry point that a distribution offers. Imports none of them."""
     from cdkit.registry import Registry
 
-    records = Registry.installed().records()
+    registry = Registry.installed()
+    records = registry.records()
     if as_json:
         click.echo(json.dumps([record.to_json() for record in records]))
         return
     for provider in dict.fromkeys(record.entry.provider for record in records):
         click.echo(provider.replace("==", " "))
-        for line in described(record for record in records if record.entry.provider == provider):
+        for line in described(registry, (record for record in records if record.entry.provider == provider)):
             click.echo(f"  {line}")
 
 
@@ -88,8 +89,7 @@ def parts_of(what: str, registry: Registry) -> list[str]:
     """KIND.NAME itself, or every part that a distribution offers. UsageError that lists the distributions for neither."""
     from cdkit.errors import UsageError
     from cdkit.hooks import KINDS
-    from cdkit.registry.metadata import normal
-    from cdkit.registry.names import did_you_mean
+    from cdkit.registry.names import did_you_mean, normal
 
     if what.partition(".")[0] in KINDS:
         return [what]
@@ -148,9 +148,10 @@ def split(part: str) -> tuple[str, str]:
     return kind, name
 
 
-def described(records: Iterable[Record]) -> Iterable[str]:
-    """Entry points of one distribution, a line each; what keeps one from being used stands beside it."""
+def described(registry: Registry, records: Iterable[Record]) -> Iterable[str]:
+    """Entry points of one distribution, a line each; what keeps one from being used, and its mending, stand beside it."""
     for record in records:
-        entry = record.entry
-        error = f": {record.error}" if record.error else ""
-        yield f"{entry.kind}.{entry.name} = {entry.value} ({record.status}{error})"
+        note = record.error or registry.note(record.entry)
+        yield f"{record.entry.line} ({record.status}{f': {note}' if note else ''})"
+        if record.at_fault and record.mend:
+            yield f"  {record.mend}"

@@ -64,7 +64,7 @@ def take_part(model: Model, file: Path) -> str:
     tensors, _ = opened(file)
     own = dict(model.named_parameters())
     registry = model.spec.registry
-    asked = [registry.get("format", name)().part(tuple(tensors), tuple(own)) for name in registry.names("format")]
+    asked = [make().part(tuple(tensors), tuple(own)) for make in registry.each("format").values()]
     names = max((found for found in asked if found is not None), key=len, default={})
     unknown = [key for key in tensors if key not in names]
     if unknown or not tensors:

@@ -21,7 +21,7 @@ from cdkit.spec.here import anchored
 
 def format_of(source: Path, registry: Registry) -> tuple[str, Format] | None:
     """The name of the format that recognises a path, and the format; None if none does. CheckpointError if several do."""
-    formats: dict[str, Format] = {name: registry.get("format", name)() for name in registry.names("format")}
+    formats: dict[str, Format] = {name: make() for name, make in registry.each("format").items()}
     found = [name for name, format in formats.items() if source.exists() and format.recognises(source)]
     if len(found) > 1:
         raise CheckpointError(f"{source}: is recognised by several formats: {', '.join(found)}")

@@ -54,8 +54,8 @@ def understood(
 ) -> LoraNames:
     """What every key means, by our own naming or the format that knows most of them. CheckpointError for one that none knows."""
     registry, spec = model.spec.registry, model.spec.filled()
-    formats = registry.names("format")
-    asked = [registry.get("format", name)().lora(tuple(tensors), metadata, layers, spec) for name in formats]
+    formats = registry.each("format")
+    asked = [make().lora(tuple(tensors), metadata, layers, spec) for make in formats.values()]
     best = max((ours(tensors, layers), *(found for found in asked if found is not None)), key=lambda found: len(found.keys))
     unknown = [key for key in tensors if key not in best.keys]
     if unknown or not tensors:

@@ -18,6 +18,11 @@ def is_name(text: str) -> bool:
     return bool(NAME.fullmatch(name)) and (not slash or bool(NAME.fullmatch(dist)))
 
 
+def normal(dist: str) -> str:
+    """A distribution's name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", dist.strip()).lower()
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name that this one was probably meant to be; "" where none is near."""
     names = list(known)
@@ -35,6 +40,12 @@ def quoted(text: str, most: int = 60) -> str:
     """The text between quotes, cut where it is long, and with every invisible or misleading character as its escape."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     return f"'{visible(cut)}'"
+
+
+def brief(text: str, most: int) -> str:
+    """The text in one line that no terminal acts on, cut where it is longer than `most` characters."""
+    line = " ".join(text[: 4 * most].split())
+    return visible(line if len(line) <= most else line[: most - 1] + "…")
 
 
 def visible(text: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from cdkit.errors import PluginError
 from cdkit.hooks import KINDS, Trial
 from cdkit.registry.load import load, trial_of
-from cdkit.registry.metadata import claims, normal
-from cdkit.registry.names import NO_IMPORTS, a, did_you_mean, is_name, quoted
+from cdkit.registry.metadata import claims
+from cdkit.registry.names import NO_IMPORTS, a, did_you_mean, is_name, nearest, normal, quoted
 from cdkit.registry.record import Entry, Record
+from cdkit.registry.requirements import OWN
 
 Factory: TypeAlias = Callable[..., Any]
 IN_MEMORY = "in-memory"
@@ -27,7 +29,7 @@ class BrokenPlugin(PluginError):
         entry = record.entry
         super().__init__(
             f"{entry.kind} {entry.name!r} cannot be used: {record}",
-            hint=f"`cdkit plugins show {entry.kind}.{entry.name}` shows more; mend, update or uninstall {entry.dist}",
+            hint=f"{record.mend}; `cdkit plugins show {entry.kind}.{entry.full}` shows more",
         )
         self.record = record
 
@@ -56,12 +58,13 @@ class Registry:
         return copy
 
     def names(self, kind: str) -> list[str]:
-        """What a spec may write for this kind, sorted: bare names, and `dist/name` where two distributions claim one."""
+        """What a spec may write for this kind, sorted: bare names, and `dist/name` where another distribution claims one too."""
         check_kind(kind)
         written = {name for of, name in self._added if of == kind}
         for name, entries in self._claims(kind).items():
             if name not in written:
-                written |= {name} if len(entries) == 1 else {entry.full for entry in entries}
+                holder = _holder(entries)
+                written |= {name if entry == holder else entry.full for entry in entries}
         return sorted(written)
 
     def get(self, kind: str, name: str) -> Any:
@@ -71,13 +74,30 @@ class Registry:
         entry = self._find(kind, name)
         if self._records[entry].status == "installed":
             self._parts[entry], self._records[entry] = load(entry)
-        if self._records[entry].status == "failed":
+        if self._records[entry].status != "loaded":
             raise BrokenPlugin(self._records[entry])
         return self._parts[entry]
+
+    def each(self, kind: str) -> dict[str, Any]:
+        """Every part of a kind that can be loaded, by name, for a question to all of them: who recognises this file?
+
+        One that cannot be loaded is told of on stderr and left out: nobody named it.
+        """
+        found: dict[str, Any] = {}
+        for name in self.names(kind):
+            try:
+                found[name] = self.get(kind, name)
+            except BrokenPlugin as error:
+                print(f"warning: {error}", file=sys.stderr)
+        return found
 
     def provider(self, kind: str, name: str) -> str:
         """`dist==version` that offers the name, or "in-memory". Imports nothing."""
         return IN_MEMORY if (kind, name) in self._added else self._find(kind, name).provider
+
+    def own(self, kind: str, name: str) -> bool:
+        """Does the part come with cdkit itself? Imports nothing."""
+        return (kind, name) not in self._added and self._find(kind, name).dist == OWN
 
     def records(self) -> list[Record]:
         """What is known of every entry point, in a fixed order; parts in memory have none."""
@@ -87,6 +107,14 @@ class Registry:
         """What is known of one name; None for a part in memory."""
         return None if (kind, name) in self._added else self._records[self._find(kind, name)]
 
+    def note(self, entry: Entry) -> str:
+        """How the entry's part is reached where its bare name is not enough, and why; "" where it is."""
+        rivals = self._claims(entry.kind).get(entry.name, []) if self._records[entry].usable else []
+        if len(rivals) < 2 or _holder(rivals) == entry:
+            return ""
+        others = " and ".join(rival.provider for rival in rivals if rival != entry)
+        return f"as `{entry.full}`, since {others} {'has' if len(rivals) == 2 else 'have'} the name too"
+
     def trial(self, kind: str, name: str) -> Trial:
         """How the part wants to be tried; of a part in memory nothing is known."""
         return Trial() if (kind, name) in self._added else trial_of(self._find(kind, name))
@@ -95,7 +123,7 @@ class Registry:
         """The entries of a kind that may be used, by name."""
         found: dict[str, list[Entry]] = {}
         for entry, record in self._records.items():
-            if entry.kind == kind and record.status not in ("shut out", "refused"):
+            if entry.kind == kind and record.usable:
                 found.setdefault(entry.name, []).append(entry)
         return found
 
@@ -106,8 +134,8 @@ class Registry:
             raise UnknownPart(f"{quoted(name)} is no name of {a(kind)}; {NO_IMPORTS}", hint=self._there_are(kind))
         dist, _, bare = name.rpartition("/")
         entries = [entry for entry in self._claims(kind).get(bare, []) if not dist or entry.dist == normal(dist)]
-        if len(entries) == 1:
-            return entries[0]
+        if holder := _holder(entries):
+            return holder
         raise self._ambiguous(kind, name, entries) if entries else self._unknown(kind, name)
 
     def _ambiguous(self, kind: str, name: str, entries: list[Entry]) -> UnknownPart:
@@ -117,20 +145,35 @@ class Registry:
 
     def _unknown(self, kind: str, name: str) -> UnknownPart:
         """Nobody offers the name: say what is near, who is shut out, and where else the name lives."""
-        known = self.names(kind)
-        message, near = f"there is no {kind} {name!r}", did_you_mean(name, known)
-        bare = name.rpartition("/")[2]
+        message, near = f"there is no {kind} {name!r}", self._near(kind, name)
+        dist, _, bare = name.rpartition("/")
         for record in self._records.values():
-            if record.status == "shut out" and (record.entry.kind, record.entry.name) == (kind, bare):
-                return UnknownPart(f"{message}; {record.entry.provider} offers it, but {record.error}")
+            entry = record.entry
+            if not record.usable and (entry.kind, entry.name) == (kind, bare) and dist in ("", entry.dist):
+                return UnknownPart(f"{message}; {entry.provider} offers it, but {record.error}", hint=record.mend)
         elsewhere = [entry for entry in self._records if entry.name == bare and entry.kind != kind]
         also = "".join(f"; {entry.name!r} of {entry.provider} is of the kind {entry.kind}" for entry in elsewhere[:1])
         return UnknownPart(message + also + near, hint=self._there_are(kind))
 
+    def _near(self, kind: str, name: str) -> str:
+        """`; did you mean 'x'?`, and who provides it."""
+        close = nearest(name, self.names(kind))
+        who = self.provider(kind, close) if close else IN_MEMORY
+        return (f"; did you mean {close!r}?" if close else "") + (f" {who} provides it" if who != IN_MEMORY else "")
+
     def _there_are(self, kind: str) -> str:
-        """What exists, by the distribution that provides it, and what is missing because it failed."""
-        names = ", ".join(self.names(kind)) or "none"
-        return f"installed for {kind}: {names} (`cdkit list {kind}` says who provides them)"
+        """What exists, by the distribution that provides it."""
+        by: dict[str, list[str]] = {}
+        for name in self.names(kind):
+            by.setdefault(self.provider(kind, name), []).append(name)
+        parts = [f"{', '.join(names)} ({provider})" for provider, names in by.items()]
+        return f"installed for {kind}: {'; '.join(parts) or 'none'}"
+
+
+def _holder(entries: Sequence[Entry]) -> Entry | None:
+    """Whom a bare name stands for: the one that claims it, or cdkit itself, so that an installation changes no spec's meaning."""
+    own = [entry for entry in entries if entry.dist == OWN]
+    return entries[0] if len(entries) == 1 else own[0] if len(own) == 1 else None
 
 
 def check_kind(kind: str) -> None:

@@ -9,9 +9,13 @@ from typing import Any, Literal, TypeAlias
 
 from cdkit.errors import CdkitError, DataError, EnvironmentFault
 from cdkit.hooks import Trial
-from cdkit.registry import Registry
+from cdkit.registry import Record, Registry
+from cdkit.registry.load import SLOW
+from cdkit.registry.requirements import pins_of
+from cdkit.registry.sideeffects import effects, snapshot
 from cdkit.testing.kinds import case_of, checks_of
 
+LOAD = "load"
 Outcome: TypeAlias = Literal["passed", "failed", "excepted", "untried"]
 
 
@@ -32,15 +36,27 @@ class Row:
 def conformance(kind: str, name: str, registry: Registry, begun: Callable[[str], object] = str) -> Iterator[Row]:
     """Every check of an installed part, in turn, as its own trial asks for it. `begun` hears of a check before it runs."""
     part = f"{kind}.{name}"
-    begun("load")
-    started = perf_counter()
+    begun(LOAD)
+    started, before = perf_counter(), snapshot()
     try:
         made, trial = registry.get(kind, name), registry.trial(kind, name)
     except CdkitError as error:
-        yield Row(part, "load", "failed", str(error), since(started))
+        yield Row(part, LOAD, "failed", str(error), since(started))
         return
-    yield Row(part, "load", "passed", seconds=since(started))
+    said = beside(registry.record(kind, name), effects(before, snapshot()))
+    yield Row(part, LOAD, "failed" if said else "passed", said, since(started))
     yield from tried(part, kind, made, trial, begun)
+
+
+def beside(record: Record | None, changed: list[str]) -> str:
+    """What is wrong with a load that went well: it changed what is not its own, took long, or its metadata pins torch."""
+    if record is None:
+        return ""
+    milliseconds = record.milliseconds or 0
+    slow = [f"its import took {milliseconds / 1000:.1f} s, allowed {SLOW:g}"] if milliseconds > SLOW * 1000 else []
+    dist = record.entry.dist
+    pinned = [f"{dist} requires {pin}, which lets pip replace an installed torch; allowed a lower limit" for pin in pins_of(dist)]
+    return "; ".join([*changed, *slow, *pinned])
 
 
 def tried(part: str, kind: str, made: Any, trial: Trial, begun: Callable[[str], object]) -> Iterator[Row]:

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from cdkit.testing.conformance import Row
+from cdkit.registry.probe import probe
+from cdkit.testing.conformance import LOAD, Row
 
 LONGEST = 300.0  # seconds that a check may take
 
@@ -44,7 +45,7 @@ def heard(child: subprocess.Popen[str], waiting: list[str], longest: float) -> I
             waiting.remove(part)
             return
         if line is None:
-            yield Row(part, check, "failed", fate(child, errors))
+            yield Row(part, check, "failed", (check == LOAD and probed(part)) or fate(child, errors))
             waiting.remove(part)
             return
         said: dict[str, Any] = json.loads(line)
@@ -55,13 +56,20 @@ def heard(child: subprocess.Popen[str], waiting: list[str], longest: float) -> I
             waiting.remove(part)
 
 
+def probed(part: str) -> str:
+    """What a load that ends its process does, and where, by a process that watches it; "" where it loads well there."""
+    kind, _, name = part.partition(".")
+    return probe(kind, name)["error"]
+
+
 def read(stream: IO[str]) -> queue.Queue[str | None]:
     """A stream's lines as they come, and None at its end."""
     lines: queue.Queue[str | None] = queue.Queue()
 
     def follow() -> None:
-        for line in stream:
-            lines.put(line)
+        with stream:
+            for line in stream:
+                lines.put(line)
         lines.put(None)
 
     threading.Thread(target=follow, daemon=True).start()

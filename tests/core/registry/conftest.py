@@ -13,14 +13,17 @@ Distribution = Callable[..., Path]
 
 @pytest.fixture
 def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Distribution]:
-    """distribution(name, entries, version=, **modules): installs one; modules by name, their source as text."""
+    """distribution(name, entries, version=, metadata=, **modules): installs one; modules by name, their source as text.
+
+    metadata: lines that METADATA has more.
+    """
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def install(name: str, entries: Mapping[str, str], *, version: str = "1.0", **modules: str) -> Path:
+    def install(name: str, entries: Mapping[str, str], *, version: str = "1.0", metadata: str = "", **modules: str) -> Path:
         folder = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
         folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}")
         lines = [f"{key} = {value}" for key, value in entries.items()]
         (folder / "entry_points.txt").write_text("\n".join(["[cdkit]", *lines, ""]))
         for module, source in modules.items():

@@ -23,6 +23,22 @@ from click.testing import CliRunner
 SPECS = Path(__file__).parents[3] / "specs"
 
 Distribution = Callable[..., Path]
+SANE = """
+from dataclasses import dataclass
+from cdkit.hooks import hookimpl
+from cdkit.parts import Metric
+
+@dataclass(frozen=True)
+class Count(Metric):
+    pictures: int = 100
+
+    def __call__(self, examinee):
+        return {"pictures": self.pictures}
+
+@hookimpl
+def cdkit_metric():
+    return Count
+"""
 METRIC = """
 from cdkit.hooks import hookimpl
 
@@ -143,13 +159,17 @@ def test_what_show_writes_reads(kind: str) -> None:
 def test_check_outlives_a_plugin_that_kills_its_process(distribution: Distribution, monkeypatch: pytest.MonkeyPatch) -> None:
     killer = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
     folder = distribution(
-        "cdkit-crash", {"metric.crash": "crash_module", "metric.sane": "sane_module"}, crash_module=killer, sane_module=METRIC
+        "cdkit-crash", {"metric.crash": "crash_module", "metric.sane": "sane_module"}, crash_module=killer, sane_module=SANE
     )
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    out = CliRunner().invoke(plugins_command, ["check", "metric.crash", "metric.sane"])
-    assert out.output.splitlines() == [
-        "FAILED metric.crash: its import killed the process with SIGSEGV",
-        "ok     metric.sane",
-    ]
+    out = CliRunner().invoke(plugins_command, ["check", "cdkit-crash"])
+    lines = out.output.splitlines()
+    assert re.fullmatch(r"failed   metric.crash +1 failed, .* s", lines[0])
+    assert lines[1] == (
+        "    failed load: cdkit-crash 1.0, entry point metric.crash = crash_module: "
+        f"its import killed the process with SIGSEGV ({folder / 'crash_module.py'}:2)"
+    )
+    assert re.fullmatch(r"passed   metric.sane +4 passed, .* s", lines[2])
+    assert len(lines) == 3
     assert isinstance(out.exception, PluginError)
-    assert str(out.exception) == "1 of 2 parts cannot be loaded: metric.crash"
+    assert str(out.exception) == "1 of 2 parts fail: metric.crash"

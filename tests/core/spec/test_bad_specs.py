@@ -162,7 +162,7 @@ def test_several_mistakes_read_as_lines_with_their_hints(good: str, tmp_path: Pa
         (
             "use: words",
             "use: wordds",
-            "installed for encoder: join, label, map, words (`cdkit list encoder` says who provides them)",
+            "installed for encoder: join, label, map, words (in-memory)",
         ),
         ("use: add", "use: film", "give one of them a name of its own: name: film_2"),
         ("[text, label]", "[text]", "add an injector with streams: [label], or remove it"),
