@@ -12,8 +12,8 @@ from cdkit.hooks import KINDS
 from cdkit.registry import Registry
 from cdkit.registry.names import did_you_mean
 from cdkit.spec.options import REQUIRED, Option, options_of
-from cdkit.spec.roles import core_keys, keys_of, role_of
-from cdkit.spec.sections import HeadKeys, LoraSection, SampleSection, TrainSection
+from cdkit.spec.roles import KEYS, core_keys, keys_of, role_of
+from cdkit.spec.sections import HeadKeys, LoraSection, PartKeys, SampleSection, TrainSection
 from cdkit.spec.words import expected
 
 KIND_OF: Mapping[str, str] = {
@@ -46,7 +46,7 @@ def explain(key: str, registry: Registry) -> Explained:
     if section in found:
         return of_section(key, rest, found[section])
     if key in options_of(HeadKeys):
-        return told(key, options_of(HeadKeys)[key], "cdkit", documented(HeadKeys))
+        return told(key, options_of(HeadKeys)[key], "cdkit", HeadKeys)
     kind = KIND_OF.get(section, section)
     if kind not in KINDS:
         known = [*found, *options_of(HeadKeys), *KIND_OF]
@@ -65,7 +65,7 @@ def of_section(key: str, name: str, section: Any) -> Explained:
     options = options_of(section)
     if name not in options:
         raise UsageError(f"{key!r} is no key{did_you_mean(name, options)}", hint=f"its keys are {', '.join(options)}")
-    return told(key, options[name], "cdkit", documented(section))
+    return told(key, options[name], "cdkit", section)
 
 
 def of_part(key: str, kind: str, rest: str, registry: Registry) -> Explained:
@@ -81,16 +81,25 @@ def of_part(key: str, kind: str, rest: str, registry: Registry) -> Explained:
         raise UsageError(
             f"{kind} {use!r} has no option {name!r}{did_you_mean(name, keys)}", hint=f"its keys are {', '.join(keys)}"
         )
-    core = name in core_keys(role_of(kind, factory))
-    return told(key, keys[name], "cdkit" if core else registry.provider(kind, use), "" if core else documented(factory))
+    role = role_of(kind, factory)
+    core = name in core_keys(role)
+    return told(key, keys[name], "cdkit" if core else registry.provider(kind, use), KEYS.get(role, PartKeys) if core else factory)
 
 
-def told(key: str, option: Option, provider: str, doc: str) -> Explained:
-    return Explained(key, expected(option.hint) or "a value", option.default, provider, sentences(doc, option.name))
+def told(key: str, option: Option, provider: str, owner: Any) -> Explained:
+    return Explained(key, expected(option.hint) or "a value", option.default, provider, said_of(owner, option.name))
 
 
-def documented(part: Any) -> str:
-    return inspect.getdoc(part) or ""
+def said_of(owner: Any, name: str) -> str:
+    """What the docstring of a class, or of the nearest class above it, says of an option; "" where none does."""
+    owners = owner.__mro__[:-1] if inspect.isclass(owner) else (owner,)
+    return next((said for one in owners if (said := sentences(docstring(one), name))), "")
+
+
+def docstring(owner: Any) -> str:
+    """What its author wrote; a signature, which is what a dataclass without a docstring is given, is none."""
+    doc = inspect.cleandoc(owner.__doc__ or "")
+    return "" if doc.startswith(f"{getattr(owner, '__name__', '')}(") else doc
 
 
 def sentences(doc: str, name: str) -> str:

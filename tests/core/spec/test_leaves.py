@@ -57,7 +57,7 @@ def test_show_with_origin() -> None:
     out = CliRunner().invoke(cdkit, ["spec", "show", str(FILM), "--origin", "--set", "seed=3"])
     lines = {line.split(" = ")[0]: line for line in out.output.splitlines()}
     assert lines["seed"].split() == ["seed", "=", "3", "--set", "seed"]
-    assert lines["backbone.width"].endswith(f"{SPECS / 'sd_like.yaml'}:9:30")
+    assert lines["backbone.width"].endswith(f"{SPECS / 'sd_like.yaml'}:10:30")
     rows = json.loads(CliRunner().invoke(cdkit, ["spec", "show", str(FILM), "--json"]).output)
     assert {"path": "train.batch", "value": 32, "origin": "default"} in rows
 
@@ -71,8 +71,8 @@ def test_fill_says_what_build_fill_says() -> None:
 def test_diff_tells_both_sides_and_where() -> None:
     out = CliRunner().invoke(cdkit, ["spec", "diff", str(SPECS / "sd_like.yaml"), str(FILM)])
     assert out.exit_code == 1
-    assert f"- injectors.0.use = cross_attention  ({SPECS / 'sd_like.yaml'}:8:11)" in out.output.splitlines()
-    assert f"+ injectors.0.use = film  ({FILM}:6:11)" in out.output.splitlines()
+    assert f"- injectors.0.use = cross_attention  ({SPECS / 'sd_like.yaml'}:9:11)" in out.output.splitlines()
+    assert f"+ injectors.0.use = film  ({FILM}:7:11)" in out.output.splitlines()
     assert not [line for line in out.output.splitlines() if not line[2:].startswith(("name", "injectors."))]
     same = CliRunner().invoke(cdkit, ["spec", "diff", str(FILM), str(FILM)])
     assert (same.exit_code, same.output) == (0, f"{FILM} and {FILM} say the same\n")
