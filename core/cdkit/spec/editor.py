@@ -6,7 +6,9 @@ stands and no editor has to guess which part was meant.
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -113,7 +115,7 @@ def part_schema(registry: Registry, kind: str, name: str) -> dict[str, Any]:
     keys = keys_of(kind, factory).options
     core = KEYS.get(role := role_of(kind, factory), PartKeys)
     made = section(keys, lambda key: said_of(core if key in core_keys(role) else factory, key))
-    about = f"{name} ({registry.provider(kind, name)}): {first_line(factory) or 'it says nothing of itself'}"
+    about = f"{name} ({registry.provider(kind, name)}): {about_of(factory, name)}"
     made["properties"]["use"] = {"description": about}
     made["required"] = ["use", *(key for key in made.get("required", []) if key != "use")]
     return {"description": about, **made}
@@ -177,6 +179,13 @@ def description(option: Option, said: str) -> str:
 
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def about_of(factory: Any, name: str) -> str:
+    """What a part is: what its module says behind the part's name (`film: ...`), else its own docstring's first line."""
+    module = inspect.getdoc(inspect.getmodule(factory)) or ""
+    headed = re.match(rf"`?{re.escape(name)}`?: (.+)", " ".join(module.split("\n\n")[0].split()))
+    return headed[1] if headed else first_line(factory) or "it says nothing of itself."
 
 
 def first_line(documented: Any) -> str:

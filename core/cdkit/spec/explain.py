@@ -29,6 +29,10 @@ KIND_OF: Mapping[str, str] = {
 }  # which part a spec names in which section
 
 
+AND = "(?:, | or )"  # between keys of which one thing is said
+END = r"(?=[.;] [a-z_, ]+: |\. Raises |$)"
+
+
 class Explained(NamedTuple):
     """A key for a person. `default`: REQUIRED where there is none; `doc`: "" where nobody says more."""
 
@@ -103,13 +107,10 @@ def docstring(owner: Any) -> str:
 
 
 def sentences(doc: str, name: str) -> str:
-    """What a docstring says after `name:`, up to the next `other:` or the paragraph's end."""
-    for paragraph in doc.split("\n\n"):
-        text = " ".join(paragraph.split())
-        found = re.search(rf"(?:^|[.;,] )(?:[a-z_]+, )*{re.escape(name)}(?:, [a-z_]+)*: (.*?)(?=[.;] [a-z_, ]+: |$)", text)
-        if found:
-            return found[1].rstrip(".") + "."
-    return ""
+    """What a docstring says after `name:`, up to the next `other:`, to what is raised, or to the paragraph's end."""
+    said = re.compile(rf"(?:^|[.;,] )(?:[a-z_]+{AND})*{re.escape(name)}(?:{AND}[a-z_]+)*: (.*?){END}")
+    found = (said.search(" ".join(paragraph.split())) for paragraph in doc.split("\n\n"))
+    return next((match[1].rstrip(".") + "." for match in found if match), "")
 
 
 def lines(found: Explained) -> list[str]:
