@@ -113,8 +113,9 @@ class Registry:
 
     def _unknown(self, kind: str, name: str) -> UnknownPart:
         """Nobody offers the name: say what is near, who is shut out, and where else the name lives."""
-        known = self.names(kind)
-        message, near = f"there is no {kind} {name!r}", did_you_mean(name, known)
+        full = [entry.full for entries in self._claims(kind).values() for entry in entries]
+        known = full if "/" in name else self.names(kind)
+        message, near = f"there is no {kind} {name!r}", did_you_mean(name, known, lambda close: self.provider(kind, close))
         bare = name.rpartition("/")[2]
         for record in self._records.values():
             if record.status == "shut out" and (record.entry.kind, record.entry.name) == (kind, bare):

@@ -16,6 +16,7 @@ from cdkit.spec.options import REQUIRED
 from cdkit.spec.problem import Problem
 from cdkit.spec.roles import keys_of
 from cdkit.spec.validate import joined, validated
+from cdkit.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Draft:
         if not isinstance(node, Table):
             self.blame(node, path, f"{named(node)}; expected a mapping", code="type")
             return None
-        values, problems = validated(node, section_keys(keys), path, path)
+        values, problems = validated(node, section_keys(keys), path, f"{path} (cdkit=={VERSION})")
         self.problems += problems
         return None if problems else values
 

@@ -46,7 +46,7 @@ def test_who_is_named_is_what_to_install(strange: Path) -> None:
     assert found["encoder.cdkit-wordllama/wordllama"].wanted == "cdkit-wordllama"
     assert str(found["encoder.cdkit-wordllama/wordllama"].place) == f"{strange}:6:15"
     assert found["encoder.labels"].wanted == ""
-    assert "did you mean 'label'?" in found["encoder.labels"].problem
+    assert "did you mean 'label' (cdkit==" in found["encoder.labels"].problem
     assert found["backbone.unet"].provider.startswith("cdkit==")
 
 
