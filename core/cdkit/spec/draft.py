@@ -121,6 +121,6 @@ class Draft:
 
     def _made(self, kind: str, use: str, node: Table, provider: str, factory: Any, keys: Keys, values: dict[str, Any]) -> Part:
         own = {name: values[name] for name, key in keys.options.items() if not key.core}
-        places = {name: node.entries[name].place for name in own if name in node.entries}
+        places = {name: entry.place for name, entry in node.entries.items() if name in keys.options and name != "use"}
         spec = PartSpec(kind, use, own, node.place, places, provider, self.registry)
         return Part(spec, {name: values[name] for name, key in keys.options.items() if key.core}, factory)
