@@ -108,6 +108,21 @@ def test_bad_spec_is_told_so(desk: Path, capsys: pytest.CaptureFixture[str], mon
 
 
 @pytest.mark.usefixtures("desk")
+@pytest.mark.parametrize(
+    ("mark", "command"),
+    [
+        ("diff output", "spec diff specs/sd_like.yaml specs/film.yaml"),
+        ("explain output", "spec explain injectors.0.inner specs/film.yaml"),
+    ],
+)
+def test_tools_answer_as_shown(
+    mark: str, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, told, _ = said(command.split(), capsys, monkeypatch)
+    assert told == marked(SPECS, "text", mark)
+
+
+@pytest.mark.usefixtures("desk")
 def test_severed_spec_is_told_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, told = said(["build", "specs/sd_like.yaml", "--set", "injectors=[]"], capsys, monkeypatch)
     assert code == 3

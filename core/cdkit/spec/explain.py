@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cdkit.errors import UsageError
+from cdkit.errors import PluginError, UsageError
 from cdkit.hooks import KINDS
 from cdkit.registry import Registry
 from cdkit.registry.names import did_you_mean
+from cdkit.spec.nodes import Node, Table, below, text_of
 from cdkit.spec.options import REQUIRED, Option, options_of
 from cdkit.spec.roles import KEYS, core_keys, keys_of, role_of
 from cdkit.spec.sections import HeadKeys, LoraSection, PartKeys, SampleSection, TrainSection
@@ -43,8 +45,11 @@ class Explained(NamedTuple):
     doc: str
 
 
-def explain(key: str, registry: Registry) -> Explained:
-    """A key by its section (`train.lr`), or by its part (`backbone.unet.width`). UsageError that names what there is."""
+def explain(key: str, registry: Registry, root: Table | None = None) -> Explained:
+    """A key by its section (`train.lr`) or its part (`backbone.unet.width`, `injectors.use=film.inner`), or a key that every part
+    of a kind takes (`injectors.streams`). root: a spec in which the key may be a path (`injectors.0.inner`). UsageError that
+    names what there is.
+    """
     section, _, rest = key.partition(".")
     found = sections()
     if section in found:
@@ -55,7 +60,26 @@ def explain(key: str, registry: Registry) -> Explained:
     if kind not in KINDS:
         known = [*found, *options_of(HeadKeys), *KIND_OF]
         raise UsageError(f"{key!r} is no key{did_you_mean(section, known)}", hint=f"sections are {', '.join(known)}")
-    return of_part(key, kind, rest, registry)
+    core = KEYS.get(kind, PartKeys)
+    if rest in options_of(core):
+        return told(key, options_of(core)[rest], "cdkit", core)
+    return of_part(key, kind, chosen(rest) or at(root, key) or rest, registry)
+
+
+def chosen(rest: str) -> str:
+    """`use=film.inner`, behind whatever: `film.inner`; "" where no `use=` is written."""
+    _, use, part = f".{rest}".rpartition(".use=")
+    return part if use else ""
+
+
+def at(root: Table | None, path: str) -> str:
+    """`injectors.0.inner` in a spec whose first injector is film: `film.inner`; "" where the path leads to no part."""
+    node: Node | None = root
+    *steps, name = path.split(".")
+    for step in steps:
+        node = below(node, step)
+    use = text_of(node.get("use")) if isinstance(node, Table) else None
+    return f"{use}.{name}" if use else ""
 
 
 def sections() -> dict[str, Any]:
@@ -76,9 +100,7 @@ def of_part(key: str, kind: str, rest: str, registry: Registry) -> Explained:
     """`rest`: the part's name and its option; part names may hold dots themselves."""
     use, _, name = rest.rpartition(".")
     if not use:
-        raise UsageError(
-            f"{key!r} names no option of {kind} {rest or '?'!r}", hint=f"write {kind}.NAME.OPTION, such as backbone.unet.width"
-        )
+        raise UsageError(f"{key!r} names no option of a part", hint=hinted(kind, rest, registry))
     factory = registry.get(kind, use)
     keys = keys_of(kind, factory).options
     if name not in keys:
@@ -88,6 +110,24 @@ def of_part(key: str, kind: str, rest: str, registry: Registry) -> Explained:
     role = role_of(kind, factory)
     core = name in core_keys(role)
     return told(key, keys[name], "cdkit" if core else registry.provider(kind, use), KEYS.get(role, PartKeys) if core else factory)
+
+
+def hinted(kind: str, word: str, registry: Registry) -> str:
+    """What a word alone may have meant: a part, whose keys are listed, or an option, with the parts that have it."""
+    section = next((section for section, of in KIND_OF.items() if of == kind), kind)
+    if word in registry.names(kind):
+        return f"its keys are {', '.join(keys_of(kind, registry.get(kind, word)).options)}: write {section}.{word}.KEY"
+    owners = [name for name in registry.names(kind) if word in takes(kind, name, registry)]
+    examples = [f"{section}.{name}.{word}" for name in owners] or [f"{section}.NAME.KEY"]
+    return f"write {' or '.join(examples)}"
+
+
+def takes(kind: str, name: str, registry: Registry) -> Mapping[str, Option]:
+    """The options of a part; none where its plugin cannot be used."""
+    try:
+        return keys_of(kind, registry.get(kind, name)).options
+    except (PluginError, TypeError):
+        return {}
 
 
 def told(key: str, option: Option, provider: str, owner: Any) -> Explained:
@@ -115,6 +155,6 @@ def sentences(doc: str, name: str) -> str:
 
 def lines(found: Explained) -> list[str]:
     """The explanation for a person."""
-    default = "required" if found.default is REQUIRED else f"{found.default!r}"
+    default = "required" if found.default is REQUIRED else json.dumps(found.default, ensure_ascii=False, default=str)
     rows = [f"{found.key}  ({found.provider})", f"  expects  {found.expects}", f"  default  {default}"]
     return [*rows, f"  {found.doc}"] if found.doc else rows

@@ -84,7 +84,7 @@ def misspelt(word: str) -> Iterator[str]:
     yield word[:middle] + "q" + word[middle + 1 :]
 
 
-def problems(path: Path, text: str, installed: Registry, folder: Path) -> dict[tuple[int, int], str]:
+def problems(text: str, installed: Registry, folder: Path) -> dict[tuple[int, int], str]:
     """What the reader says of a text in the place of a shipped spec, by line and column."""
     for other in SHIPPED:
         if not (folder / other.name).exists():
@@ -112,7 +112,7 @@ def test_a_key_with_one_letter_wrong_is_refused_and_the_right_one_named(
                 continue
             text = bent(TEXTS[path], place, key, wrong)
             assert not validator.is_valid(plain(compose(text, "bent.yaml")[0] or root)), f"{where}.{wrong}"
-            told = problems(path, text, installed, tmp_path)
+            told = problems(text, installed, tmp_path)
             if key == "use":
                 assert any(message.startswith(("missing key 'use'", "unknown key")) for message in told.values())
             else:
@@ -128,7 +128,7 @@ def test_a_mapping_in_the_place_of_a_value_is_refused(
     for where, scalar in values(root):
         text = bent(TEXTS[path], scalar.place, scalar.text, STRANGE)
         assert over_a_part(root, where) or not validator.is_valid(plain(compose(text, "bent.yaml")[0] or root)), where
-        told = problems(path, text, installed, tmp_path)
+        told = problems(text, installed, tmp_path)
         assert "mapping" in told[scalar.place.line, scalar.place.column], where
 
 
