@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cdkit import hooks
+import cdkit.hooks as hooks
 from cdkit.errors import PluginError
 from cdkit.registry import Registry
 from cdkit.spec.explain import docstring, said_of
