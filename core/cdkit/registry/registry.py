@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 from cdkit.errors import PluginError
 from cdkit.hooks import KINDS
-from cdkit.registry.catalogue import catalogue
 from cdkit.registry.load import load
 from cdkit.registry.metadata import claims, normal
 from cdkit.registry.names import NO_IMPORTS, a, did_you_mean, is_name, quoted
@@ -121,8 +120,6 @@ class Registry:
         for record in self._records.values():
             if record.status == "shut out" and (record.entry.kind, record.entry.name) == (kind, bare):
                 return UnknownPart(f"{message}; {record.entry.provider} offers it, but {record.error}")
-        if wanted := catalogue().get(f"{kind}.{bare}"):
-            return UnknownPart(f"{message}; it is not installed", hint=f"pip install {wanted}")
         elsewhere = [entry for entry in self._records if entry.name == bare and entry.kind != kind]
         also = "".join(f"; {entry.name!r} of {entry.provider} is of the kind {entry.kind}" for entry in elsewhere[:1])
         return UnknownPart(message + also + near, hint=self._there_are(kind))

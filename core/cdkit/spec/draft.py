@@ -8,6 +8,7 @@ from typing import Any
 
 from cdkit.errors import PluginError
 from cdkit.registry import Registry, UnknownPart
+from cdkit.registry.catalogue import catalogue
 from cdkit.registry.names import NO_IMPORTS, a, is_name, letters, quoted
 from cdkit.spec.keys import Keys, section_keys
 from cdkit.spec.model import PartSpec
@@ -111,7 +112,8 @@ class Draft:
             factory = self.registry.get(kind, use.text)
             return factory, keys_of(kind, factory), self.registry.provider(kind, use.text)
         except UnknownPart as error:
-            self.blame(use, path, str(error), error.hint, code="unknown-part")
+            wanted = catalogue().get(f"{kind}.{use.text}")
+            self.blame(use, path, str(error), f"pip install {wanted}" if wanted else error.hint, code="unknown-part")
         except PluginError as error:
             self.blame(use, path, str(error), error.hint, code="plugin", plugin=True)
         except TypeError as error:
