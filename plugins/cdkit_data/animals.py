@@ -44,7 +44,8 @@ class Animals(ClassPictures):
     White (1) animal on black (-1) ground, edges grey; giraffes and zebras keep some of their markings. animal-mnist 0.4
     (S. Mohammadi, MIT): 10,000 pictures, 1,000 a class, of which 9,716 are distinct: 7,743 train, 972 validation, 1,001
     test. Two test pictures come within a mean squared distance of 0.005 (of 1) of a training picture, none within 0.002.
-    `flip` mirrors every other picture while training.
+
+    flip: mirror every other picture while training.
     """
 
     licence = "MIT, as the package animal-mnist declares; where its outlines come from is not stated"

@@ -34,8 +34,9 @@ class Digits(ClassPictures):
     """1,797 handwritten digits, ink light (1) on dark (-1), 17 levels of grey, 10 classes "zero" to "nine".
 
     Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998, UCI), as sklearn.datasets.load_digits has them.
-    All are distinct: 1,435 train, 181 validation, 181 test. size 16 and 32 enlarge the same 8x8 pictures bilinearly: more
-    pixels, no more detail. Training varies nothing.
+    All are distinct: 1,435 train, 181 validation, 181 test. Training varies nothing.
+
+    size: rows and columns; 16 and 32 enlarge the same 8x8 pictures bilinearly, which is more pixels and no more detail.
     """
 
     licence = "CC-BY-4.0 at UCI; scikit-learn's copy comes with a BSD-3-Clause package"

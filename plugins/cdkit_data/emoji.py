@@ -35,6 +35,9 @@ class Emoji(Dataset):
     the pairs that are left. `split_kind` says what is new: "thing", "pair", or, while training, nothing ("seen"). Men and
     women who do the same are one thing, and so are emoji that look the same in any style; the Fluent styles are one artwork.
     `licence` and `author` are those of each picture: they differ, and hold for what is handed on.
+
+    size: rows and columns. held_out: what `test` holds, things, pairs or both. keywords: captions say any keyword of the emoji,
+    not its name alone.
     """
 
     licence = f"{', '.join(sorted({style.licence for style in BY_NAME.values()}))}; each picture's is in its column `licence`"

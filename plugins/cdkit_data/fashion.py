@@ -45,7 +45,8 @@ class Fashion(ClassPictures):
 
     All are distinct. The official 10,000 are the test split; a hash of their content divides the others: 53,995 train,
     6,005 validation.
-    `flip` mirrors every other picture while training (shoes then point both ways).
+
+    flip: mirror every other picture while training (shoes then point both ways).
     """
 
     licence = "MIT"

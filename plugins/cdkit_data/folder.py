@@ -51,6 +51,11 @@ class Folder(Dataset):
     a hash of the file does. Equal files are one picture, with all that is said of them. `sizes: true` adds a column of that
     name, what SDXL is told of a picture: its rows and columns in the file, where it was cut when it had been scaled (top,
     left), and `size` twice.
+
+    path: the folder. size: rows and columns of a picture. channels: 1 is grey, 3 is colour. column: of the manifest, that holds
+    the captions. also: further columns that are handed on. crop: how a picture becomes a square. upscale: take pictures that
+    are smaller than size, too. background: red, green and blue, 0 to 255, behind what is transparent. skip_bad: leave out
+    pictures that cannot be read. most_bad: how many of them, at most. sizes: add a column of what SDXL is told of a picture.
     """
 
     def __init__(

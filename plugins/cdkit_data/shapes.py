@@ -61,6 +61,7 @@ class Shapes(Dataset):
     holds a combination of colour and shape (green circle, yellow square, purple triangle) never seen in training, though
     its colour and its shape were. Nothing is varied in training: mirrored, `left of` would be untrue.
 
+    size: rows and columns. count: scenes, of all splits together. objects: the most in a scene.
     originals: each scene is drawn with one of these numbers of rows and then brought to `size`, so that it is blurred where
     they are few. margin: it is brought to as many rows more, and cut at a place of its own. With either of them `sizes` says
     so of each picture, in SDXL's order: original rows and columns, where it is cut (top, left), `size` twice.

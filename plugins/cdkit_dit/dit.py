@@ -18,7 +18,8 @@ class DiT(Patched):
     """x (B, C, H, W) of the sample's size, t (B,) in [0, 1000] -> (B, C, H, W).
 
     patch: rows and columns of a token; H and W must be multiples of it. width: channels of a token, a multiple of 4 and of
-    heads. depth: blocks. mlp_ratio: hidden channels of the feed-forward in widths. Raises ValueError where these do not fit.
+    heads. depth: blocks. heads: of attention. mlp_ratio: hidden channels of the feed-forward in widths. Raises ValueError
+    where these do not fit.
     """
 
     def __init__(

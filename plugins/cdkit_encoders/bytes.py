@@ -19,8 +19,9 @@ from cdkit_encoders.transformer import Transformer, packed, repeated, spread
 class Bytes(TextEncoder):
     """Prompts (str) -> tokens (B, L, dim), one a byte between a start and an end token; mask; pooled (B, dim), projected mean.
 
-    dim: width, an even multiple of heads. depth: layers. length: the longest L; what is longer is cut at a whole character.
-    Null: the empty prompt as the encoder reads it, start and end alone. `<s>` and its like are bytes like any others.
+    dim: width, an even multiple of heads. depth: layers. heads: of attention. length: the longest L; what is longer is cut at
+    a whole character. Null: the empty prompt as the encoder reads it, start and end alone. `<s>` and its like are bytes like
+    any others.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class Clip(Pretrained):
     Tokens after the end are what the network makes of padding, not zeros: Stable Diffusion attends to them, which its
     cross-attention says with `padding: attend`; attention is causal, so they change nothing before them.
     model: a name whose configuration ships with us, a folder, or a name in the local cache. layer: "last" or
-    "penultimate", through the last norm if `norm`. pooled: "end", through the last norm, or "projected" into CLIP's
+    "penultimate". norm: through the last norm. pooled: "end", through the last norm, or "projected" into CLIP's
     common space. SD 1: last. SD 2: ViT-H, penultimate. SDXL: penultimate without norm of ViT-L, and of bigG, projected.
     windows: W; longer prompts are read 75 tokens at a time, each window with its own beginning and end, and pooled is of the
     first. There are always W, so that batches do not matter; the mask leaves out those that a prompt does not reach, and

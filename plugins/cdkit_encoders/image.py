@@ -54,6 +54,7 @@ class Image(Lazy):
     model: a name whose configuration ships with us, a folder, or a name in the local cache; its weights are always frozen.
     projection: "linear" makes `tokens` tokens of `width` out of the embedding, as IP-Adapter does, and is trained; "none"
     gives CLIP's own, one a patch and one of all, after the last block but one, for a method that reads them as they are.
+    tokens: how many "linear" makes. width: of each of them.
     Null: what an embedding of zeros projects to, as published, and zeros pooled; with "none" what a picture of zeros reads as.
     """
 

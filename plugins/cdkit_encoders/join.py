@@ -15,6 +15,8 @@ from torch.nn import functional as F
 class Join(Joiner):
     """Streams -> one stream that has a single form, by axis.
 
+    axis: along what they are joined.
+
     "tokens": tokens one after the other (B, L1 + L2, D), masks too; all need one D. "features": tokens side by side
     (B, L, D1 + D2), position by position; shorter ones are filled up with zeros, a position counts if it does in any
     part, and parts that do not count there are zero. "pooled": pooled vectors side by side (B, P1 + P2).

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 class Label(Encoder):
     """A class name (str) or index (int) -> tokens (B, 1, dim) and pooled (B, dim), the same learned vector.
 
-    Give names, which fix the indices, or classes, their number. Null: a learned vector of its own, as DiT has it
-    (Peebles and Xie 2023). A name that is not there is a PromptError with the nearest one.
+    names: of the classes, which fix the indices. classes: their number; one of the two. dim: of the vector. Null: a learned
+    vector of its own, as DiT has it (Peebles and Xie 2023). A name that is not there is a PromptError with the nearest one.
     """
 
     def __init__(self, *, names: tuple[str, ...] = (), classes: Positive | None = None, dim: Positive = 128) -> None:

@@ -19,12 +19,12 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 class Map(Encoder):
     """A tensor or array (K, H, W) or (H, W), or a PIL image -> spatial (B, channels, H, W) at the sample's H and W.
 
-    scale: so many rows and columns for each of the sample's, as 8 for a latent's map at the picture's own resolution. They
-    lie in the channels then (Shi et al. 2016, pixel unshuffle): spatial (B, channels * scale^2, H, W) holds every pixel.
-    Floating numbers are taken as they are, masks (bool) as 0 and 1; uint8 and PIL images come to [-1, 1], 16-bit grey too, or
-    with `levels: unit` to [0, 1], as published ControlNets are told.
-    resize: "bilinear" (antialiased) for pictures, "nearest" for masks and class maps, "refuse" for exact sizes only.
-    Null: zeros.
+    channels: K, of what is given. scale: so many rows and columns for each of the sample's, as 8 for a latent's map at the
+    picture's own resolution. They lie in the channels then (Shi et al. 2016, pixel unshuffle): spatial (B, channels *
+    scale^2, H, W) holds every pixel. Floating numbers are taken as they are, masks (bool) as 0 and 1; uint8 and PIL images
+    come to [-1, 1], 16-bit grey too, or with `levels: unit` to [0, 1], as published ControlNets are told. levels: what black
+    and white are told as. resize: "bilinear" (antialiased) for pictures, "nearest" for masks and class maps, "refuse" for
+    exact sizes only. Null: zeros.
     """
 
     origin: Tensor

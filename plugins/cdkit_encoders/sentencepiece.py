@@ -30,9 +30,9 @@ HEADER = 8  # bytes that hold the length of the vocabulary
 class SentencePiece(TextEncoder):
     """Prompts (str) -> tokens (B, L, dim), one a subword between a start and an end token; mask; pooled (B, dim).
 
-    vocab: subwords to learn, at most; at least as many as the captions have different characters. length: the longest L.
-    `fit` learns the vocabulary; it lies in the state dict beside the weights, as bytes, in room that `vocab` fixes.
-    Null: the empty prompt as the encoder reads it.
+    vocab: subwords to learn, at most; at least as many as the captions have different characters. dim: width, an even
+    multiple of heads. depth: layers. heads: of attention. length: the longest L. `fit` learns the vocabulary; it lies in the
+    state dict beside the weights, as bytes, in room that `vocab` fixes. Null: the empty prompt as the encoder reads it.
     """
 
     vocabulary: Tensor

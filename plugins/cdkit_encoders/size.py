@@ -16,9 +16,9 @@ from torch import Tensor, nn
 class Size(Encoder):
     """`count` numbers -> pooled (B, count * dim): of each, dim / 2 cosines, then as many sines, of frequencies 10000^(-2i/dim).
 
-    A raw value is a sequence of `count` finite numbers, one number where count is 1, or such numbers in a string.
-    null: "zeros", or a vector that is "learned". default: what is told where nothing is; its sinusoids are then the null.
-    Raises ValueError for a default that is no `count` numbers, or beside a learned null.
+    A raw value is a sequence of `count` finite numbers, one number where count is 1, or such numbers in a string. count: how
+    many numbers. dim: channels of each. null: "zeros", or a vector that is "learned". default: what is told where nothing is;
+    its sinusoids are then the null. Raises ValueError for a default that is no `count` numbers, or beside a learned null.
     """
 
     empty: Tensor

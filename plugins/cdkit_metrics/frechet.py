@@ -24,7 +24,8 @@ class Frechet(Likeness):
     """Draws a picture for each real one's caption, and measures both in the evaluator's features.
 
     pictures: at most; the split's own number if that is smaller. split: whose real pictures are the reference. cuts: into
-    halves, averaged over. language, seed, batch, epochs: as for said_drawn.
+    halves, averaged over. language: of the captions. seed: of the noise. batch: drawn
+    between two lines of progress. epochs: of the evaluator's lesson; null suits the set.
     """
 
     figure: ClassVar[str] = "ratio"

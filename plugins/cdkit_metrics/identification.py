@@ -47,7 +47,7 @@ class Identification(Metric):
 
     pairs: pictures asked about. candidates: K, the true caption among them; fewer where the split has fewer meanings.
     levels: noise levels in (0, 1). draws: of noise a picture and level, averaged. batch: pictures between two lines of
-    progress. language, split: of the captions and pictures.
+    progress. language, split: of the captions and pictures. seed: of which pictures, which candidates and the noise.
     """
 
     figure: ClassVar[str] = "identified"

@@ -44,7 +44,12 @@ class Compared(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Likeness(Metric):
     """A metric of this sort. Its options mean the same in all of them (see `frechet`), and those that are asked with the same
-    ones draw the same pictures."""
+    ones draw the same pictures.
+
+    pictures: at most; the split's own number if that is smaller. split: whose real pictures are the reference. cuts: into
+    halves, averaged over. language: of the captions. seed: of the noise. batch: drawn between two lines of progress. epochs: of
+    the evaluator's lesson; null suits the set.
+    """
 
     pictures: Positive = 2000
     language: str = "en"

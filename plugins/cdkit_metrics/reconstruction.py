@@ -20,7 +20,11 @@ MOST = 2000  # training pictures that the mean picture is made of
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction(Metric):
-    """Held-out pictures, encoded and decoded. pictures: at most; the split's own number if that is smaller. seed: of which."""
+    """Held-out pictures, encoded and decoded.
+
+    pictures: at most; the split's own number if that is smaller. seed: of which. split: of
+    the data set.
+    """
 
     figure: ClassVar[str] = "psnr"
 

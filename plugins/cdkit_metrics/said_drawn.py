@@ -24,9 +24,9 @@ CONFUSIONS = 10  # of the most frequent mistakes
 class SaidDrawn(Metric):
     """Says each class equally often, in its prompts in turn, and asks the evaluator what it sees.
 
-    pictures: how many are drawn. language: of the prompts. split: decides the noise alone, so that what was tuned on
-    "validation" is judged by other pictures. batch: drawn between two lines of progress. epochs: of the evaluator's
-    lesson; null suits the set.
+    pictures: how many are drawn. language: of the prompts. seed: of the noise. split: decides the noise alone, so that what
+    was tuned on "validation" is judged by other pictures. batch: drawn between two lines of progress. epochs: of the
+    evaluator's lesson; null suits the set.
     """
 
     figure: ClassVar[str] = "drawn"

@@ -33,8 +33,8 @@ class UNet(Half, Backbone):
     width: channels at the finest level; mult: channels of each level in widths. blocks: residual blocks a level on the way
     down (one more on the way up). attention: the levels that have transformers, 0 the finest; the middle always has one.
     depth: transformer blocks, one number or one a level, of which the middle takes the last. heads or head_dim: one of them;
-    neither means heads of about 64 channels. groups: at most so many in a normalisation, of at
-    least smallest_group channels each.
+    neither means heads of about 64 channels. projection: into and out of the transformers, `conv` as in Stable Diffusion 1,
+    `linear` as in 2 and XL. groups: at most so many in a normalisation. smallest_group: channels of each, at least.
     dropout: in residual blocks. Raises ValueError where these do not fit together.
     """
 

@@ -15,13 +15,16 @@ import pytest
 import torch
 from cdkit import hooks
 from cdkit.cli.app import cdkit
+from cdkit.hooks import Trial
 from cdkit.parts import Foreign, Grid, SampleShape, Site, Stream, Widths
 from cdkit.registry import Registry
 from click.testing import CliRunner
 from torch import nn
 
 HOOKS = {
-    name.removeprefix("cdkit_"): hook for name, hook in inspect.getmembers(hooks, inspect.isfunction) if name.startswith("cdkit_")
+    name.removeprefix("cdkit_"): hook
+    for name, hook in inspect.getmembers(hooks, inspect.isfunction)
+    if name.removeprefix("cdkit_") in hooks.KINDS
 }
 DOCS = Path(__file__).parents[2] / "docs" / "parts.md"
 
@@ -45,7 +48,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import click
 import torch
-from cdkit.hooks import hookimpl
+from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import *
 from torch import nn
 
@@ -153,7 +156,7 @@ class Plain(Format):
     for kind, made in {
         "encoder": "Letters", "injector": "Shifts", "backbone": "Small", "sampler": "Straight", "guider": "Told", "autoencoder": "Same",
         "dataset": "Two", "metric": "Counted", "callback": "Diary", "command": "hail", "format": "Plain",
-        "run": "Path(__file__).parent", "claim": "Path(__file__)",
+        "run": "Path(__file__).parent", "claim": "Path(__file__)", "trial": "Trial({'dim': 6}, exceptions={'null': 'it says so'})",
     }.items()
 )  # fmt: skip
 
@@ -250,6 +253,14 @@ def test_hook_is_documented_with_its_arguments(kind: str) -> None:
     assert f"`{kind}.NAME`" in said, "how an entry point names it"
     assert all(f"{name}:" in said for name in arguments) if arguments else "Takes nothing." in said
     assert f"| `cdkit_{kind}` | `{kind}.NAME` |" in DOCS.read_text(encoding="utf-8")
+
+
+def test_no_hook_but_the_trial_stands_beside_those_of_the_kinds(registry: Registry) -> None:
+    beside = {name for name, _ in inspect.getmembers(hooks, inspect.isfunction) if name.startswith("cdkit_")}
+    assert beside - {f"cdkit_{kind}" for kind in HOOKS} == {"cdkit_trial"}
+    assert "`cdkit_trial`" in DOCS.read_text(encoding="utf-8")
+    assert registry.trial("sampler", "strange") == Trial({"dim": 6}, exceptions={"null": "it says so"})
+    assert registry.trial("sampler", "ddim") == Trial()
 
 
 @pytest.mark.parametrize("kind", HOOKS)

@@ -6,10 +6,12 @@ import ast
 import re
 import shlex
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import cdkit
 import click
@@ -108,6 +110,21 @@ def test_bad_spec_is_told_so(desk: Path, capsys: pytest.CaptureFixture[str], mon
 
 
 @pytest.mark.usefixtures("desk")
+@pytest.mark.parametrize(
+    ("mark", "command"),
+    [
+        ("diff output", "spec diff specs/sd_like.yaml specs/film.yaml"),
+        ("explain output", "spec explain injectors.0.inner specs/film.yaml"),
+    ],
+)
+def test_tools_answer_as_shown(
+    mark: str, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, told, _ = said(command.split(), capsys, monkeypatch)
+    assert told == marked(SPECS, "text", mark)
+
+
+@pytest.mark.usefixtures("desk")
 def test_severed_spec_is_told_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, told = said(["build", "specs/sd_like.yaml", "--set", "injectors=[]"], capsys, monkeypatch)
     assert code == 3
@@ -124,15 +141,16 @@ def test_build_answers_as_shown(capsys: pytest.CaptureFixture[str], monkeypatch:
 
 @pytest.mark.usefixtures("desk")
 @pytest.mark.parametrize("page", [page for page in PAGES if page != CHINESE], ids=named)
-def test_python_runs(page: Path) -> None:
+def test_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = [text for mark, text in blocks(page, "python") if mark != "abbreviated"]
     if any('load("animals")' in text for text in code) and not any(
         Path(Registry.installed().get("run", "animals")).glob("checkpoints/*/manifest.json")
     ):
         pytest.skip("the model in the box is not there yet")
-    space: dict[str, object] = {"__name__": "page"}
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)  # what a page defines can be found again, as a notebook's can
     for text in code:
-        exec(compile(text, named(page), "exec"), space)
+        exec(compile(text, named(page), "exec"), vars(module))
 
 
 @pytest.mark.parametrize("page", [README, CHINESE], ids=named)

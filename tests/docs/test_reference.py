@@ -12,7 +12,7 @@ from cdkit import hooks, parts
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "parts.md").read_text(encoding="utf-8")
-HOOKS = [hook for name, hook in inspect.getmembers(hooks, inspect.isfunction) if name.startswith("cdkit_")]
+HOOKS = [hook for name, hook in inspect.getmembers(hooks, inspect.isfunction) if name.removeprefix("cdkit_") in hooks.KINDS]
 INTERFACES = [name for name in parts.__all__ if inspect.isclass(getattr(parts, name))]
 
 

@@ -144,7 +144,7 @@ def make_injector(injector: InjectorSpec, spec: Spec, widths: Mapping[str, Width
             )
     except SpecError as error:
         raise SpecError(f"{error}; {sources}", hint=error.hint) from error
-    return Mounted(made, injector.sites)
+    return Mounted(made, injector.sites, injector.place)
 
 
 def offers(widths: Widths) -> str:
@@ -206,10 +206,11 @@ def check_sites(spec: Spec, mounting: Mounting) -> None:
     """An injector that fills no place, or a pattern that matches none, would be silently ignored: refuse it."""
     kinds = ", ".join(dict.fromkeys(site.kind for site in mounting.sites)) or "none"
     for injector in spec.injectors:
+        place = injector.part.places.get("sites", injector.place)
         for pattern in injector.sites:
             if not any(Mounted(mounting.injectors[injector.name].injector, (pattern,)).wants(s) for s in mounting.sites):
                 raise SpecError(
-                    f"{injector.place}: injectors.{injector.name}.sites: {pattern!r} matches no site of {spec.backbone.use}",
+                    f"{place}: injectors.{injector.name}.sites: {pattern!r} matches no site of {spec.backbone.use}",
                     hint=f"its sites are {', '.join(site.name for site in mounting.sites)}",
                 )
         if not mounting.sites_of(injector.name):

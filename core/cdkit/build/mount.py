@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from cdkit.diffusion.random import derive
+from cdkit.errors import CdkitError, SpecError
 from cdkit.parts import ConditioningInjector, Joined, SequenceTap, Signals, Site, Tap
+from cdkit.spec.place import Place
 
 
 class Slot(nn.Module):
@@ -69,10 +71,11 @@ def _mask(joined: Joined) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """An injector and the patterns of site names to which the spec confines it (none: everywhere)."""
+    """An injector, the patterns of site names to which the spec confines it (none: everywhere), and where it says so."""
 
     injector: ConditioningInjector
     sites: Sequence[str] = ()
+    place: Place | None = None
 
     def wants(self, site: Site) -> bool:
         return not self.sites or any(fnmatchcase(site.name, pattern) for pattern in self.sites)
@@ -103,7 +106,12 @@ class Mounting:
             return None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "tap", site.name, name))
-            return mounted.injector.tap(site)
+            try:
+                return mounted.injector.tap(site)
+            except (ValueError, TypeError) as error:
+                if mounted.place is None or isinstance(error, CdkitError):
+                    raise
+                raise SpecError(f"{mounted.place}: injectors.{name}: {error}") from error
 
     @property
     def sites(self) -> list[Site]:

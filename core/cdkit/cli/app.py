@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Callable
@@ -46,9 +45,7 @@ class Verbs(click.Group):
             return command
         verbs = self.list_commands(ctx)
         if cmd_name not in verbs:
-            near = difflib.get_close_matches(cmd_name, verbs, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            ctx.fail(f"no command {cmd_name!r}; {hint}there are {', '.join(verbs)}")
+            ctx.fail(f"no command {cmd_name!r}{meant(cmd_name, verbs) or ';'} there are {', '.join(verbs)}")
         return taken(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -82,6 +79,14 @@ def taken(verb: str) -> click.Command:
 
     command: click.Command = Registry.installed().get("command", verb)
     return command
+
+
+def meant(verb: str, verbs: list[str]) -> str:
+    """`; did you mean 'greet' (dist==1.0)?`: which verb, and whose."""
+    from cdkit.registry.names import did_you_mean
+
+    theirs = plugged()
+    return did_you_mean(verb, verbs, lambda near: theirs.get(near, f"cdkit=={VERSION}"))
 
 
 def blamed(verb: str, error: Exception) -> Exception:

@@ -134,7 +134,8 @@ def meant(part: str, registry: Registry) -> tuple[str, str]:
         raise UsageError(
             f"{part!r} is {' and '.join(found)}", hint=f"say which: {' or '.join(f'{kind}.{part}' for kind in found)}"
         )
-    near = did_you_mean(part, [name for of in names.values() for name in of])
+    kind_of = {name: kind for kind, of in names.items() for name in of}
+    near = did_you_mean(part, kind_of, lambda close: registry.provider(kind_of[close], close))
     raise UsageError(f"there is no part {part!r}{near}", hint="`cdkit list` shows them all; KIND.NAME says which of a kind")
 
 

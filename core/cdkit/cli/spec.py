@@ -80,14 +80,16 @@ def told_of(side: str, leaf: Leaf) -> str:
 
 @command.command("explain")
 @click.argument("key")
+@click.argument("spec", type=click.Path(path_type=Path), required=False)
 @JSON
-def explain_key(key: str, as_json: bool) -> None:
-    """Say what KEY is: `train.lr`, `backbone.unet.width`, `encoder.bytes.dropout`."""
+def explain_key(key: str, spec: Path | None, as_json: bool) -> None:
+    """Say what KEY is: `train.lr`, `backbone.unet.width`, `injectors.use=film.inner`, or a path in SPEC: `injectors.0.inner`."""
     from cdkit.registry import Registry
     from cdkit.spec.explain import explain, lines
+    from cdkit.spec.layers import layered
     from cdkit.spec.options import REQUIRED
 
-    found = explain(key, Registry.installed())
+    found = explain(key, Registry.installed(), layered(spec, ())[0] if spec else None)
     if as_json:
         row = found._asdict()
         click.echo(json.dumps({**row, "default": None, "required": True} if found.default is REQUIRED else row, default=str))

@@ -23,11 +23,13 @@ Beta = Annotated[float, Interval(gt=0, lt=1)]
 class Diffusion:
     """Schedule, prediction, weighting and drawing of times in one.
 
-    schedule, steps, beta_start, beta_end (of `linear` and `scaled_linear`), zero_terminal_snr: `diffusion.schedule`.
-    prediction: `diffusion.prediction`. `v`, `sample` and `flow` go with every schedule; `epsilon` with those that keep
-    some of the picture to the end, so neither with zero_terminal_snr nor with flow.
-    weighting, gamma: of the squared error, `diffusion.weighting`. times: how training draws them.
-    clip: the clean picture is clamped to [-clip, clip] while sampling.
+    schedule: how much picture and how much noise there is at each time, `diffusion.schedule`. steps: how many times there
+    are. beta_start, beta_end: the first and the last variance of `linear` and `scaled_linear`. zero_terminal_snr: nothing of
+    the picture is left at the last step. prediction: what the network says, `diffusion.prediction`; `v`, `sample` and `flow`
+    go with every schedule, `epsilon` with those that keep some of the picture to the end, so neither with zero_terminal_snr
+    nor with flow. weighting, gamma: of the squared error, `diffusion.weighting`. times: how training draws them. clip: the
+    clean picture is clamped to [-clip, clip] while sampling.
+
     ValueError for options that exclude each other.
     """
 

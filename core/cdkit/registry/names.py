@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable
+from difflib import SequenceMatcher, get_close_matches
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 RULE = "expected lower-case letters, digits, `_`, `.` and `-`, at most 64 of them"
 NO_IMPORTS = "components are names, not imports"
+SLIPS = 2  # of the pen, that do not hide which name was meant
 
 
 def is_name(text: str) -> bool:
@@ -24,16 +25,35 @@ def normal(dist: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that this one was probably meant to be; "" where none is near."""
+    """The known name that this one was probably meant to be: the one that the fewest slips lead to, else the most alike; "" where
+    none is near.
+    """
+    short = name[:64].lower()
     names = list(known)
-    close = get_close_matches(name[:64].lower(), names, n=1, cutoff=0.6)
-    return close[0] if close else ""
+    slipped = {other: slips(short, other.lower()) for other in names if abs(len(other) - len(short)) <= SLIPS}
+    close = [other for other, count in slipped.items() if count <= SLIPS and count < max(len(short), len(other))]
+    if close:
+        return min(close, key=lambda other: (slipped[other], -SequenceMatcher(None, short, other.lower()).ratio()))
+    return next(iter(get_close_matches(short, names, n=1, cutoff=0.6)), "")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or "" where nothing is near."""
+def slips(written: str, meant: str) -> int:
+    """Letters left out, put in, exchanged or swapped with the next one, at the fewest (Damerau 1964)."""
+    before, row = [], list(range(len(meant) + 1))
+    for i, letter in enumerate(written):
+        above, before, row = before, row, [i + 1]
+        for j, other in enumerate(meant):
+            least = min(before[j] + (letter != other), before[j + 1] + 1, row[j] + 1)
+            swapped = i > 0 and j > 0 and letter == meant[j - 1] and written[i - 1] == other
+            row.append(min(least, above[j - 1] + 1) if swapped else least)
+    return row[-1]
+
+
+def did_you_mean(name: str, known: Iterable[str], provider: Callable[[str], str] | None = None) -> str:
+    """`; did you mean 'x'?`, or "" where nothing is near. provider: says who gives a name: `; did you mean 'x' (dist==1.0)?`."""
     close = nearest(name, known)
-    return f"; did you mean {close!r}?" if close else ""
+    of = f" ({provider(close)})" if close and provider else ""
+    return f"; did you mean {close!r}{of}?" if close else ""
 
 
 def quoted(text: str, most: int = 60) -> str:

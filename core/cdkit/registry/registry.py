@@ -10,7 +10,7 @@ from cdkit.errors import PluginError
 from cdkit.hooks import KINDS, Trial
 from cdkit.registry.load import load, trial_of
 from cdkit.registry.metadata import claims
-from cdkit.registry.names import NO_IMPORTS, a, did_you_mean, is_name, nearest, normal, quoted
+from cdkit.registry.names import NO_IMPORTS, a, did_you_mean, is_name, normal, quoted
 from cdkit.registry.record import Entry, Record
 from cdkit.registry.requirements import OWN
 
@@ -145,8 +145,10 @@ class Registry:
 
     def _unknown(self, kind: str, name: str) -> UnknownPart:
         """Nobody offers the name: say what is near, who is shut out, and where else the name lives."""
-        message, near = f"there is no {kind} {name!r}", self._near(kind, name)
         dist, _, bare = name.rpartition("/")
+        full = [entry.full for entries in self._claims(kind).values() for entry in entries]
+        known = full if dist else self.names(kind)
+        message, near = f"there is no {kind} {name!r}", did_you_mean(name, known, lambda close: self.provider(kind, close))
         for record in self._records.values():
             entry = record.entry
             if not record.usable and (entry.kind, entry.name) == (kind, bare) and dist in ("", entry.dist):
@@ -154,12 +156,6 @@ class Registry:
         elsewhere = [entry for entry in self._records if entry.name == bare and entry.kind != kind]
         also = "".join(f"; {entry.name!r} of {entry.provider} is of the kind {entry.kind}" for entry in elsewhere[:1])
         return UnknownPart(message + also + near, hint=self._there_are(kind))
-
-    def _near(self, kind: str, name: str) -> str:
-        """`; did you mean 'x'?`, and who provides it."""
-        close = nearest(name, self.names(kind))
-        who = self.provider(kind, close) if close else IN_MEMORY
-        return (f"; did you mean {close!r}?" if close else "") + (f" {who} provides it" if who != IN_MEMORY else "")
 
     def _there_are(self, kind: str) -> str:
         """What exists, by the distribution that provides it."""

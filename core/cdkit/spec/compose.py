@@ -146,6 +146,8 @@ def _joined(path: str, key: str) -> str:
 def _sentence(error: Any) -> str:
     """PyYAML's complaint in one line."""
     problem = str(error.problem or "this is no YAML")
+    if problem == "mapping values are not allowed here":
+        return "no YAML: no key can stand here; indent the line as its neighbours are, or put text that holds `: ` in quotes"
     if "'\\t'" in problem:
         return "a tab; YAML is indented with spaces: use spaces"
     context = f" {error.context}" if error.context else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cdkit.registry import Registry, UnknownPart
+from cdkit.registry.catalogue import catalogue
 from cdkit.spec.explain import KIND_OF
 from cdkit.spec.layers import layered
 from cdkit.spec.nodes import Listing, Node, Table, text_of
@@ -35,11 +36,12 @@ class Need:
 def needs(source: Path, overrides: Sequence[str] = (), *, registry: Registry | None = None) -> list[Need]:
     """What a spec, or a run's, needs: each part once, in the order of the file. UsageError and SpecErrors for what is no spec.
 
-    Who is missing is known where the spec says `dist/name`, or where `versions.json` lies beside it, as in a run's folder.
+    Who is missing is known where `versions.json` lies beside it, as in a run's folder, where the spec says `dist/name`, and where
+    an installed catalogue lists the part.
     """
     file = source / SPEC if source.is_dir() else source
     root, _ = layered(file, overrides)
-    told = remembered(file.parent / VERSIONS)
+    told = {**catalogue(), **remembered(file.parent / VERSIONS)}
     known = registry or Registry.installed()
     found = {(kind, name): place for kind, name, place in named(root)}
     return [need(kind, name, place, known, told) for (kind, name), place in found.items()]

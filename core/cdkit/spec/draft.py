@@ -8,6 +8,7 @@ from typing import Any
 
 from cdkit.errors import PluginError
 from cdkit.registry import Registry, UnknownPart
+from cdkit.registry.catalogue import catalogue
 from cdkit.registry.names import NO_IMPORTS, a, is_name, letters, quoted
 from cdkit.spec.keys import Keys, section_keys
 from cdkit.spec.model import PartSpec
@@ -16,6 +17,7 @@ from cdkit.spec.options import REQUIRED
 from cdkit.spec.problem import Problem
 from cdkit.spec.roles import keys_of
 from cdkit.spec.validate import joined, validated
+from cdkit.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Draft:
         if not isinstance(node, Table):
             self.blame(node, path, f"{named(node)}; expected a mapping", code="type")
             return None
-        values, problems = validated(node, section_keys(keys), path, path)
+        values, problems = validated(node, section_keys(keys), path, f"{path} (cdkit=={VERSION})")
         self.problems += problems
         return None if problems else values
 
@@ -110,7 +112,8 @@ class Draft:
             factory = self.registry.get(kind, use.text)
             return factory, keys_of(kind, factory), self.registry.provider(kind, use.text)
         except UnknownPart as error:
-            self.blame(use, path, str(error), error.hint, code="unknown-part")
+            wanted = catalogue().get(f"{kind}.{use.text}")
+            self.blame(use, path, str(error), f"pip install {wanted}" if wanted else error.hint, code="unknown-part")
         except PluginError as error:
             self.blame(use, path, str(error), error.hint, code="plugin", plugin=True)
         except TypeError as error:
@@ -120,6 +123,6 @@ class Draft:
 
     def _made(self, kind: str, use: str, node: Table, provider: str, factory: Any, keys: Keys, values: dict[str, Any]) -> Part:
         own = {name: values[name] for name, key in keys.options.items() if not key.core}
-        places = {name: node.entries[name].place for name in own if name in node.entries}
+        places = {name: entry.place for name, entry in node.entries.items() if name in keys.options and name != "use"}
         spec = PartSpec(kind, use, own, node.place, places, provider, self.registry)
         return Part(spec, {name: values[name] for name, key in keys.options.items() if key.core}, factory)

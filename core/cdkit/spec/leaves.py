@@ -9,7 +9,7 @@ from typing import Any
 
 from cdkit.registry import Registry
 from cdkit.spec.layers import layered
-from cdkit.spec.nodes import Listing, Node, Table, is_null
+from cdkit.spec.nodes import Node, below, is_null
 from cdkit.spec.place import Place
 from cdkit.spec.read import read_tree
 
@@ -50,12 +50,3 @@ def flat(value: Any, node: Node | None, path: str = "", use: str = "") -> Iterat
     else:
         said = node is not None and (not is_null(node) or value is None)
         yield Leaf(path, value, node.place if node and said else None, use)
-
-
-def below(node: Node | None, key: str) -> Node | None:
-    """What stands under a key or an index; None where nothing was said."""
-    if isinstance(node, Table):
-        return node.get(key)
-    if isinstance(node, Listing) and key.isdecimal() and int(key) < len(node.items):
-        return node.items[int(key)]
-    return None

@@ -22,7 +22,7 @@ class PartSpec:
     use: str  # as it is written: `name` or `dist/name`
     options: Mapping[str, Any]
     place: Place
-    places: Mapping[str, Place]  # of the options that are written
+    places: Mapping[str, Place]  # of the keys that are written, those that core reads too
     provider: str  # "dist==version"
     registry: Registry = field(default_factory=Registry.installed, repr=False, compare=False)
 

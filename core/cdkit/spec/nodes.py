@@ -56,6 +56,15 @@ def plain(node: Node) -> Any:
     return {key: plain(entry.node) for key, entry in node.entries.items() if not entry.deletes}
 
 
+def below(node: Node | None, key: str) -> Node | None:
+    """What stands under a key or an index; None where nothing was said."""
+    if isinstance(node, Table):
+        return node.get(key)
+    if isinstance(node, Listing) and key.isdecimal() and int(key) < len(node.items):
+        return node.items[int(key)]
+    return None
+
+
 def is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.value is None
 

@@ -19,8 +19,10 @@ from cdkit.spec.problem import Problem, refusal
 from cdkit.spec.roles import is_text_encoder
 from cdkit.spec.sections import HeadKeys, LoraSection, SampleSection, TrainSection
 from cdkit.spec.validate import joined, missing_section, unknown_key, validated
+from cdkit.version import VERSION
 
 SCHEMA = 1
+A_SPEC = f"a spec (cdkit=={VERSION})"
 SECTIONS = (
     "cdkit", "name", "extends", "seed", "task", "sample", "conditions", "injectors", "backbone", "autoencoder", "diffusion",
     "guidance", "sampler", "data", "lora", "train", "evaluate", "callbacks",
@@ -105,11 +107,11 @@ def read_head(draft: Draft, root: Table) -> dict[str, Any] | None:
     """`cdkit`, `name`, `seed` and `task`, and the keys at the top that there are not."""
     live = {key: entry for key, entry in root.entries.items() if not entry.deletes}
     draft.problems += [
-        unknown_key(key, e.place, "", dict.fromkeys(SECTIONS), "a spec") for key, e in live.items() if key not in SECTIONS
+        unknown_key(key, e.place, "", dict.fromkeys(SECTIONS), A_SPEC) for key, e in live.items() if key not in SECTIONS
     ]
     draft.problems += [missing_section(root, key) for key in ("sample", "backbone") if key not in live or is_null(live[key].node)]
     keys = section_keys(HeadKeys)
-    values, problems = validated(Table({k: e for k, e in live.items() if k in keys.options}, root.place), keys, "", "a spec")
+    values, problems = validated(Table({k: e for k, e in live.items() if k in keys.options}, root.place), keys, "", A_SPEC)
     draft.problems += problems
     if problems:
         return None

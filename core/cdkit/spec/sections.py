@@ -22,7 +22,11 @@ Spacing: TypeAlias = Literal["trailing", "leading", "linspace", "karras"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSection:
-    """What the backbone draws: C, H and W of one picture or latent."""
+    """What the backbone draws: one picture or latent.
+
+    channels: of what is drawn; 1 is grey, 3 is red, green and blue, and latents have as many as their autoencoder says. height:
+    its rows. width: its columns.
+    """
 
     channels: Side
     height: Side
@@ -70,7 +74,8 @@ class TrainSection:
 class LoraSection:
     """A low-rank correction beside a network that stays as it is: the only weights that are trained then.
 
-    What it adds is scaled by alpha / rank. targets: names of layers, ends of names, or patterns of either.
+    rank: inner width of the correction, up(down(x)). alpha: what it adds is scaled by alpha / rank. targets: names of layers,
+    ends of names, or patterns of either.
     """
 
     rank: Positive = 8
@@ -80,7 +85,12 @@ class LoraSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderKeys:
-    """Beside an encoder's own options. column: "" stands for the default; dropout: how often training keeps silent."""
+    """Beside an encoder's own options.
+
+    use: which encoder, by its name. column: of the data set, that it reads; empty, it is `text` for encoders of prompts, else the
+    condition's own name. dropout: how often training says nothing instead, which guidance needs. trainable: train it, or freeze
+    it; null is its own habit.
+    """
 
     use: str
     column: str = ""
@@ -90,12 +100,20 @@ class EncoderKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinerKeys:
+    """Beside a joiner's own options. use: which joiner, by its name. of: the conditions whose streams it joins, in this order."""
+
     use: str
     of: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InjectorKeys:
+    """Beside an injector's own options.
+
+    use: which method, by its name. streams: the conditions that it reads. name: tells two of one method apart; empty, it is
+    `use`. sites: patterns over the names of the backbone's sites, such as `mid.*`.
+    """
+
     use: str
     streams: tuple[str, ...]
     name: str = ""
@@ -104,6 +122,13 @@ class InjectorKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerKeys:
+    """Beside a sampler's own options.
+
+    use: which sampler, by its name. steps: how many times the picture is refined. spacing: how the steps lie in time, from
+    the noisiest step of training (`trailing`), a little below it (`leading`), evenly between its ends (`linspace`), or by
+    noise levels (`karras`). ends: on the clean picture, or at the first level of training.
+    """
+
     use: str
     steps: Positive = 50
     spacing: Spacing = "trailing"
@@ -112,7 +137,11 @@ class SamplerKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoencoderKeys:
-    """run: of `task: autoencoder`, whose weights a denoiser draws with where the autoencoder has some of its own."""
+    """Beside an autoencoder's own options.
+
+    use: which autoencoder, by its name. run: of `task: autoencoder`, whose weights a denoiser draws with where the
+    autoencoder has some of its own.
+    """
 
     use: str
     run: str = ""
@@ -120,14 +149,18 @@ class AutoencoderKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartKeys:
-    """Beside any other part's options."""
+    """Beside any other part's options. use: which part, by its name."""
 
     use: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadKeys:
-    """At the top of a spec. cdkit: the schema that it was written for; seed: of the weights at birth; task: what is trained."""
+    """At the top of a spec.
+
+    cdkit: the schema that it was written for. name: what its run is called, `runs/NAME`. seed: of the weights at birth. task:
+    what is trained, the denoiser or its autoencoder.
+    """
 
     cdkit: Literal[1]
     name: str

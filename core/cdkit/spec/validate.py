@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, Literal, get_args, get_origin
 
-from cdkit.registry.names import did_you_mean, letters, quoted, visible
+from cdkit.registry.names import did_you_mean, letters, nearest, quoted, visible
 from cdkit.spec.keys import Keys, field_name
 from cdkit.spec.nodes import Listing, Node, Scalar, Table, named, plain, text_of
 from cdkit.spec.options import REQUIRED, Option
@@ -34,12 +34,14 @@ def validated(table: Table, keys: Keys, path: str, owner: str) -> tuple[dict[str
     problems += [
         missing_key(option, table, path) for name, option in options.items() if option.default is REQUIRED and name not in known
     ]
-    values, more = checked(keys, known, {n: kept[n].node for n in known}, path)
+    values, more = checked(keys, known, {n: kept[n].node for n in known}, path, owner)
     defaults = {name: option.default for name, option in options.items() if option.default is not REQUIRED}
     return {**defaults, **values}, problems + more
 
 
-def checked(keys: Keys, data: Mapping[str, Any], nodes: Mapping[str, Node], path: str) -> tuple[dict[str, Any], list[Problem]]:
+def checked(
+    keys: Keys, data: Mapping[str, Any], nodes: Mapping[str, Node], path: str, owner: str
+) -> tuple[dict[str, Any], list[Problem]]:
     """Written values, converted as their hints say, and those that do not suit them."""
     from pydantic import ValidationError
 
@@ -52,7 +54,7 @@ def checked(keys: Keys, data: Mapping[str, Any], nodes: Mapping[str, Node], path
         return {}, [
             p
             for name, locs in complaints.items()
-            for p in misfits(keys.options[name].hint, nodes[name], locs, joined(path, name))
+            for p in misfits(keys.options[name].hint, nodes[name], locs, joined(path, name), owner)
         ]
     return {name: getattr(made, field_name(name)) for name in data}, []
 
@@ -69,21 +71,21 @@ def missing_key(option: Option, table: Table, path: str) -> Problem:
     return Problem(table.place, path, message, code="missing-key")
 
 
-def misfits(hint: Any, node: Node, locs: Sequence[Loc], path: str) -> list[Problem]:
+def misfits(hint: Any, node: Node, locs: Sequence[Loc], path: str, owner: str) -> list[Problem]:
     """pydantic's complaints about one option, in our words. Of a union's members the one counts that fits the deepest."""
-    found = [_deepest(hint, node, loc, path) for loc in locs]
+    found = [_deepest(hint, node, loc, path, owner) for loc in locs]
     depth = max(depth for depth, _ in found) if is_union(hint) else 0
     return list(dict.fromkeys(problem for reached, problem in found if reached >= depth))
 
 
-def _deepest(hint: Any, node: Node, loc: Loc, path: str) -> tuple[int, Problem]:
+def _deepest(hint: Any, node: Node, loc: Loc, path: str, owner: str) -> tuple[int, Problem]:
     """A complaint at the deepest node that it is about; steps that are the names of a union's members lead nowhere."""
     depth = 0
     for step in loc:
         if inner := _step(hint, node, step):
             hint, node = inner
             path, depth = joined(path, str(step)), depth + 1
-    return depth, Problem(node.place, path, sentence(hint, node), advice(hint, node), "value")
+    return depth, Problem(node.place, path, sentence(hint, node), advice(hint, node, owner), "value")
 
 
 def _step(hint: Any, node: Node, step: int | str) -> tuple[Any, Node] | None:
@@ -138,8 +140,8 @@ def choices_of(hint: Any) -> list[str]:
     return [choice for choices in found for choice in choices if isinstance(choice, str)]
 
 
-def advice(hint: Any, node: Node) -> str:
-    """How to write what was probably meant."""
+def advice(hint: Any, node: Node, owner: str) -> str:
+    """How to write what was probably meant, and who takes it."""
     inner = bare(hint)
     if isinstance(node, Scalar) and inner is str and not isinstance(node.value, str) and node.value is not None:
         return f'put it in quotes to make it text: "{node.text}"'
@@ -147,6 +149,8 @@ def advice(hint: Any, node: Node) -> str:
         return "take the quotes away, or write the number plainly: 10, 0.1, 1e-4"
     if isinstance(node, Scalar) and is_list(inner):
         return f"write it as a list: [{node.text}]"
+    if (text := text_of(node)) is not None and nearest(text, choices_of(hint)):
+        return f"{owner} takes {', '.join(choices_of(hint))}"
     return ""
 
 

@@ -41,7 +41,7 @@ def test_every_verb_has_help(verb: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("trian",), 2, "no command 'trian'; did you mean 'train'?"),
+        (("trian",), 2, "no command 'trian'; did you mean 'train' (cdkit=="),
         (("build", "nowhere.yaml"), 2, "nowhere.yaml"),
         (("build", str(SPECS / "digits.yaml"), "--set", "backbone.widht=3"), 3, "did you mean 'width'"),
         (("build", str(SPECS / "digits.yaml"), "--set", "sampler.use=ddimm"), 3, "did you mean 'ddim'"),
@@ -53,7 +53,7 @@ def test_every_verb_has_help(verb: str) -> None:
         ),
         (("doctor", "--verify", "nobody"), 6, "nobody: is neither a run folder"),
         (("data", "fetch", "animls"), 4, "did you mean 'animals'"),
-        (("claim", "run", "adagn_over_adition", "--scale", "tiny"), 4, "did you mean 'adagn_over_addition'?"),
+        (("claim", "run", "adagn_over_adition", "--scale", "tiny"), 4, "did you mean 'adagn_over_addition' (cdkit=="),
         (("claim", "run", "guidance_over_none", "--scale", "tinny"), 2, "'tinny' is not one of 'tiny', 'small', 'gpu'"),
     ],
 )

@@ -209,7 +209,7 @@ def test_a_price_is_what_is_multiplied(written: Write) -> None:
         ("none: {", "none: {sample: {height: 16}, ", r"arms.none: differs from 'asked' in sample, and arms may differ in"),
         ("prompts: null", "prompts: null, lr: 0.1", r"arms.none: differs from 'asked' in train"),
         ("seeds:", "seed:", r"unknown key 'seed'; did you mean 'seeds'\?"),
-        ("use: film", "use: flim", r"there is no injector 'flim'; did you mean 'film'\?"),
+        ("use: film", "use: flim", r"there is no injector 'flim'; did you mean 'film' \(cdkit=="),
         ("name: small", "name: small\nreference: asking", r"reference: there is no arm 'asking'; arms are asked, told, none"),
         ("use: identification", "use: identificatoin", r"there is no metric 'identificatoin'"),
         ("base: base.yaml", "base: https://example.org/base.yaml", r"is no path from here; expected a spec such as \.\./digits"),

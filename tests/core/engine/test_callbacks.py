@@ -113,7 +113,7 @@ def test_it_is_part_of_the_filled_spec_and_of_no_digest() -> None:
 
 
 def test_an_unknown_one_is_refused_beside_those_that_there_are() -> None:
-    with pytest.raises(SpecErrors, match=r"there is no callback 'traker'; did you mean 'tracker'\?"):
+    with pytest.raises(SpecErrors, match=r"there is no callback 'traker'; did you mean 'tracker' \(cdkit=="):
         spec_with("[{use: traker, to: tensorboard}]")
 
 

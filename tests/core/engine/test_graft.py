@@ -105,7 +105,7 @@ def test_the_network_stays_as_it_is(base: Run, tmp_path: Path) -> None:
 
 def test_a_mistake_in_the_file_has_its_place(base: Run, tmp_path: Path) -> None:
     with pytest.raises(
-        SpecErrors, match=r"words\.yaml:7:11: injectors\.0\.use: there is no injector 'flim'; did you mean 'film'"
+        SpecErrors, match=r"words\.yaml:7:11: injectors\.0\.use: there is no injector 'flim'; did you mean 'film' \(cdkit=="
     ):
         graft(str(base.path), words(tmp_path, "{use: flim, streams: [label]}"), tmp_path / "told", say=quiet)
 

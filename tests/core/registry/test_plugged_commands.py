@@ -81,7 +81,7 @@ def test_a_near_name_is_offered(distribution: Distribution) -> None:
     distribution("cdkit-greet", {"command.greet": "greet_module"}, greet_module=GREETS)
     out = CliRunner().invoke(cdkit, ["gret"])
     assert out.exit_code == 2
-    assert "no command 'gret'; did you mean 'greet'?" in out.output
+    assert "no command 'gret'; did you mean 'greet' (cdkit-greet==1.0)?" in out.output
 
 
 @pytest.mark.parametrize(("options", "left"), [(["--no-plugins"], set()), (["--no-plugin", "Cdkit_A"], {"b"}), ([], {"a", "b"})])

@@ -122,7 +122,7 @@ def test_show_prints_the_traceback_of_a_plugin_that_fails(distribution: Distribu
 @pytest.mark.parametrize(
     ("name", "message", "hint"),
     [
-        ("unett", r"there is no part 'unett'; did you mean 'unet'\?", r"`cdkit list` shows them all"),
+        ("unett", r"there is no part 'unett'; did you mean 'unet' \(cdkit==.*\)\?", r"`cdkit list` shows them all"),
         ("animals", r"'animals' is dataset and run", r"say which: dataset\.animals or run\.animals"),
     ],
 )

@@ -220,7 +220,9 @@ def test_an_unknown_name_is_told_what_exists_and_what_is_near() -> None:
     registry = Registry.installed()
     with pytest.raises(UnknownPart) as caught:
         registry.get("backbone", "unett")
-    assert str(caught.value) == f"there is no backbone 'unett'; did you mean 'unet'? cdkit=={VERSION} provides it"
+    assert str(caught.value) == f"there is no backbone 'unett'; did you mean 'unet' (cdkit=={VERSION})?"
+    with pytest.raises(UnknownPart, match=r"there is no backbone 'cdkti/unet'; did you mean 'cdkit/unet' \(cdkit==.*\)\?"):
+        registry.get("backbone", "cdkti/unet")
     assert f"dit, mmdit, unet, unet_classic (cdkit=={VERSION})" in caught.value.hint
     with pytest.raises(UnknownPart, match=r"there is no backbone 'film'; 'film' of cdkit==.* is of the kind injector"):
         registry.get("backbone", "film")

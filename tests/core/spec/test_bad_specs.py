@@ -86,7 +86,7 @@ CASES = [
     ("cdkit: 1", "cdkit: 0", "s.yaml:1:8: cdkit: 0; expected 1"),
     ("cdkit: 1", "cdkit: 99", "s.yaml:1:8: cdkit: written for schema 99; this reads <= 1"),
     # names
-    ("use: words", "use: wordds", "s.yaml:6:15: conditions.text.use: there is no encoder 'wordds'; did you mean 'words'?"),
+    ("use: words", "use: wordds", "s.yaml:6:15: conditions.text.use: there is no encoder 'wordds'; did you mean 'words' (in-memory)?"),
     ("use: ddim", "use: zzz", "s.yaml:18:16: sampler.use: there is no sampler 'zzz'"),
     ("use: net", "use: torch.nn:Linear", "s.yaml:15:17: backbone.use: 'torch.nn:Linear' is no name of a backbone; components are names, not imports"),
     ("use: net", "use: torch.nn.linear", "s.yaml:15:17: backbone.use: there is no backbone 'torch.nn.linear'"),

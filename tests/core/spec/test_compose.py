@@ -89,7 +89,7 @@ def test_every_node_knows_its_place() -> None:
         ("a:\n  b: 1\n\tc: 2\n", "s.yaml:3:1: a tab; YAML is indented with spaces: use spaces"),
         ("a: [1, 2\n", "s.yaml:2:1: no YAML: expected ',' or ']', but got '<stream end>' while parsing a flow sequence"),
         ("a: 'x\n", "s.yaml:2:1: no YAML: found unexpected end of stream while scanning a quoted scalar"),
-        ("a: b: c\n", "s.yaml:1:5: no YAML: mapping values are not allowed here"),
+        ("a: b: c\n", "s.yaml:1:5: no YAML: no key can stand here; indent the line as its neighbours are, or put text that holds `: ` in quotes"),
         ("a: @x\n", "s.yaml:1:4: no YAML: found character '@' that cannot start any token while scanning for the next token"),
         ("a: 1\nb: x\0y\n", "s.yaml:2:5: NUL at byte 9; expected text"),
         ("a: \x1b[31m\n", "s.yaml:1:4: the control character U+001B at byte 3; expected text"),

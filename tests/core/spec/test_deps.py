@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from cdkit.cli.app import cdkit
 from cdkit.errors import PluginError
-from cdkit.spec import read_spec
+from cdkit.registry import Registry
+from cdkit.registry.catalogue import catalogue
+from cdkit.spec import SpecErrors, read_spec
 from cdkit.spec.deps import needs
 from click.testing import CliRunner
 
@@ -46,8 +48,41 @@ def test_who_is_named_is_what_to_install(strange: Path) -> None:
     assert found["encoder.cdkit-wordllama/wordllama"].wanted == "cdkit-wordllama"
     assert str(found["encoder.cdkit-wordllama/wordllama"].place) == f"{strange}:6:15"
     assert found["encoder.labels"].wanted == ""
-    assert "did you mean 'label'?" in found["encoder.labels"].problem
+    assert "did you mean 'label' (cdkit==" in found["encoder.labels"].problem
     assert found["backbone.unet"].provider.startswith("cdkit==")
+
+
+@pytest.fixture
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package, installed as pip would leave it, that knows of two parts and would not survive an import."""
+    (home := tmp_path / "site" / "cdkit_lists").mkdir(parents=True)
+    (home / "__init__.py").write_text("raise SystemExit\n", encoding="utf-8")
+    parts = {"encoder.labels": "cdkit-labels>=2", "injector.cross_attention": "cdkit-thief", "encoder.odd": ["no", "text"]}
+    (home / "catalogue.json").write_text(json.dumps(parts), encoding="utf-8")
+    (info := home.parent / "cdkit_lists-1.dist-info").mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cdkit-lists\nVersion: 1\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("[cdkit.catalogue]\nlists = cdkit_lists\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(home.parent)
+    return home / "catalogue.json"
+
+
+def test_a_catalogue_says_what_to_install(strange: Path, listed: Path) -> None:
+    found = {need.part: need for need in needs(strange)}
+    assert found["encoder.labels"].wanted == "cdkit-labels>=2"
+    assert found["injector.cross_attention"].provider.startswith("cdkit=="), "what is here is not looked up"
+    with pytest.raises(SpecErrors) as caught:
+        read_spec(strange)
+    assert "pip install cdkit-labels>=2" in [problem.hint for problem in caught.value.problems]
+    listed.write_text("{", encoding="utf-8")
+    assert {need.part: need for need in needs(strange)}["encoder.labels"].wanted == ""
+
+
+def test_what_the_shipped_catalogue_lists_is_no_part_of_ours() -> None:
+    known = catalogue()
+    registry = Registry.installed()
+    ours = {f"{record.entry.kind}.{record.entry.name}" for record in registry.records() if record.entry.dist == "cdkit"}
+    assert {"encoder.wordllama", "encoder.openclip", "injector.hypernet"} <= set(known)
+    assert not ours & set(known)
 
 
 def test_a_run_remembers_whom_it_needs(tmp_path: Path) -> None:

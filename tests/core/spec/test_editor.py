@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from cdkit.registry import Registry
-from cdkit.spec.editor import editor_schema
+from cdkit.spec.compose import compose
+from cdkit.spec.editor import KINDS, editor_schema
+from cdkit.spec.nodes import plain
+from cdkit.spec.roles import keys_of
+from jsonschema import Draft202012Validator
+
+GOOD = """\
+cdkit: 1
+name: good
+sample: {channels: 1, height: 8, width: 8}
+conditions:
+  text: {use: words, dim: 16}
+injectors:
+  - {use: film, streams: [text], heads: 2}
+backbone: {use: net, mult: [1, 2, 4]}
+sampler: {use: ddim, eta: 0.5}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -20,32 +37,82 @@ def schema(registry: Registry) -> dict[str, Any]:
 
 def test_every_part_has_a_definition_told_apart_by_use(schema: dict[str, Any], registry: Registry) -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    for kind, section in [
-        ("backbone", schema["properties"]["backbone"]),
-        ("injector", schema["properties"]["injectors"]["items"]),
-    ]:
-        assert section["discriminator"] == {"propertyName": "use"}
-        names = [one["$ref"].rpartition("/")[2] for one in section["oneOf"] if "$ref" in one]
-        assert names == [f"{kind}.{name}" for name in registry.names(kind)]
-    for label, definition in schema["$defs"].items():
-        assert definition["properties"]["use"] == {"const": label.partition(".")[2]}
-        assert definition["additionalProperties"] is False
+    assert schema["properties"]["injectors"]["items"] == {"$ref": "#/$defs/injector"}
+    for section, kind in [("backbone", "backbone"), ("guidance", "guider"), ("data", "dataset")]:
+        assert schema["properties"][section] == {"$ref": f"#/$defs/{kind}"}
+    for kind in KINDS:
+        cases = schema["$defs"][kind]["allOf"]
+        assert [case["then"]["$ref"] for case in cases] == [f"#/$defs/{kind}.{name}" for name in registry.names(kind)]
+        names = [one["const"] for one in schema["$defs"][kind]["properties"]["use"]["anyOf"] if "const" in one]
+        assert names == registry.names(kind)
+        for name in registry.names(kind):
+            definition = schema["$defs"][f"{kind}.{name}"]
+            assert definition["additionalProperties"] is False
+            assert set(definition["properties"]) == set(keys_of(kind, registry.get(kind, name)).options)
 
 
 def test_options_carry_their_limits_defaults_and_choices(schema: dict[str, Any]) -> None:
     net, words = schema["$defs"]["backbone.net"]["properties"], schema["$defs"]["encoder.words"]["properties"]
-    assert net["width"] == {"default": 32, "exclusiveMinimum": 0, "type": "integer"}
-    assert words["padding"] == {"default": "mask", "enum": ["mask", "attend"], "type": "string"}
+    said = {"description": "An integer greater than 0; default 32."}
+    assert net["width"] == {"default": 32, "exclusiveMinimum": 0, "type": "integer", **said}
+    said = {"description": "One of 'mask', 'attend'; default \"mask\"."}
+    assert words["padding"] == {"default": "mask", "enum": ["mask", "attend"], "type": "string", **said}
     assert {"column", "dropout", "trainable"} <= set(words)
     assert schema["$defs"]["injector.film"]["required"] == ["use", "streams"]
-    assert schema["properties"]["train"]["properties"]["lr"] == {"default": 3e-4, "exclusiveMinimum": 0, "type": "number"}
-    assert "(in-memory)" in schema["$defs"]["backbone.net"]["description"]
+    said = {"description": "After the warmup. A number greater than 0; default 0.0003."}
+    lr = {"default": 3e-4, "exclusiveMinimum": 0, "type": "number", **said}
+    assert schema["properties"]["train"]["properties"]["lr"] == lr
+    assert schema["$defs"]["backbone.net"]["description"].startswith("net (in-memory): ")
 
 
-def test_a_spec_that_extends_another_need_not_be_whole(schema: dict[str, Any]) -> None:
-    assert schema["required"] == ["cdkit"]
-    assert schema["if"] == {"not": {"required": ["extends"]}}
-    assert schema["then"]["required"] == ["cdkit", "name", "sample", "backbone"]
+def test_only_what_a_docstring_says_is_said(registry: Registry) -> None:
+    @dataclass
+    class Mute:
+        strength: float = 1.0
+
+    class Told(Mute):
+        """A part.
+
+        strength: how much of it; all of it by default. Raises ValueError where it is too much.
+        """
+
+    made, _ = editor_schema(registry.extended({("metric", "mute"): Mute, ("metric", "told"): Told}))
+    assert made["$defs"]["metric.mute"]["properties"]["strength"]["description"] == "A number; default 1.0."
+    assert made["$defs"]["metric.mute"]["description"] == "mute (in-memory): it says nothing of itself."
+    told = "How much of it; all of it by default. A number; default 1.0."
+    assert made["$defs"]["metric.told"]["properties"]["strength"]["description"] == told
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        (GOOD, True),
+        ("cdkit: 1\nextends: a.yaml\n", True),
+        ("extends: a.yaml\nbackbone: {width: 3}\nguidance: null\nconditions: {text: null}\ntrain: null\n", True),
+        ("extends: a.yaml\nbackbone: {width: 3}\nsampler: {eta: 1}\nconditions: {text: {dim: 8}}\n", True),
+        ("extends: a.yaml\nbackbone: {widht: 3}\n", False),
+        ("extends: a.yaml\nsample: {width: 3.5}\n", False),
+        (GOOD.replace("use: net", "use: nett"), False),
+        (GOOD.replace("use: net, ", ""), False),
+        (GOOD.replace("use: words, ", ""), False),
+        (GOOD.replace("use: film, ", ""), False),
+        (GOOD.replace("cdkit: 1\n", ""), False),
+        (GOOD.replace("name: good\n", ""), False),
+        (GOOD.replace(", width: 8}", "}"), False),
+        (GOOD.replace("heads: 2", "width: 2"), False),
+        (GOOD.replace("eta: 0.5", "eta: 1.5"), False),
+    ],
+)
+def test_it_takes_what_the_reader_takes(schema: dict[str, Any], text: str, right: bool) -> None:
+    assert Draft202012Validator(schema).is_valid(plain(compose(text, "s.yaml")[0])) is right
+
+
+def test_a_part_is_known_behind_its_distribution_too() -> None:
+    schema = Draft202012Validator(editor_schema(Registry.installed())[0])
+    spec = {"cdkit": 1, "extends": "a.yaml", "backbone": {"use": "cdkit/unet", "width": 32}}
+    assert schema.is_valid(spec)
+    assert not schema.is_valid({**spec, "backbone": {"use": "cdkit/unet", "widht": 32}})
+    assert not schema.is_valid({**spec, "backbone": {"use": "other/unet", "width": 32}})
 
 
 def test_a_part_that_cannot_be_described_is_left_out_and_named(registry: Registry) -> None:

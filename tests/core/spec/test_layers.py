@@ -131,7 +131,7 @@ def test_set_does_not_change_what_it_does_not_name(read: Read, good: str) -> Non
         ),
         ("backbone.width=&a 3", "--set backbone.width: an anchor (&a); a spec is plain data"),
         ("backbone.width=99999999999999999999", "--set backbone.width: '99999999999999999999': integer out of 64-bit range"),
-        ("sampler.use=ddmi", "--set sampler.use: sampler.use: there is no sampler 'ddmi'; did you mean 'ddim'?"),
+        ("sampler.use=ddmi", "--set sampler.use: sampler.use: there is no sampler 'ddmi'; did you mean 'ddim' (in-memory)?"),
         ("extends=other.yaml", "--set extends: extends: only a file can extend another"),
     ],
 )

@@ -11,6 +11,7 @@ from cdkit.errors import UsageError
 from cdkit.registry import Registry
 from cdkit.spec import read_spec
 from cdkit.spec.explain import explain, sentences
+from cdkit.spec.layers import layered
 from cdkit.spec.leaves import Leaf, leaves
 from click.testing import CliRunner
 
@@ -57,7 +58,7 @@ def test_show_with_origin() -> None:
     out = CliRunner().invoke(cdkit, ["spec", "show", str(FILM), "--origin", "--set", "seed=3"])
     lines = {line.split(" = ")[0]: line for line in out.output.splitlines()}
     assert lines["seed"].split() == ["seed", "=", "3", "--set", "seed"]
-    assert lines["backbone.width"].endswith(f"{SPECS / 'sd_like.yaml'}:9:30")
+    assert lines["backbone.width"].endswith(f"{SPECS / 'sd_like.yaml'}:10:30")
     rows = json.loads(CliRunner().invoke(cdkit, ["spec", "show", str(FILM), "--json"]).output)
     assert {"path": "train.batch", "value": 32, "origin": "default"} in rows
 
@@ -71,8 +72,8 @@ def test_fill_says_what_build_fill_says() -> None:
 def test_diff_tells_both_sides_and_where() -> None:
     out = CliRunner().invoke(cdkit, ["spec", "diff", str(SPECS / "sd_like.yaml"), str(FILM)])
     assert out.exit_code == 1
-    assert f"- injectors.0.use = cross_attention  ({SPECS / 'sd_like.yaml'}:8:11)" in out.output.splitlines()
-    assert f"+ injectors.0.use = film  ({FILM}:6:11)" in out.output.splitlines()
+    assert f"- injectors.0.use = cross_attention  ({SPECS / 'sd_like.yaml'}:9:11)" in out.output.splitlines()
+    assert f"+ injectors.0.use = film  ({FILM}:7:11)" in out.output.splitlines()
     assert not [line for line in out.output.splitlines() if not line[2:].startswith(("name", "injectors."))]
     same = CliRunner().invoke(cdkit, ["spec", "diff", str(FILM), str(FILM)])
     assert (same.exit_code, same.output) == (0, f"{FILM} and {FILM} say the same\n")
@@ -102,13 +103,46 @@ def test_every_key_of_training_is_explained() -> None:
     [
         ("traim.lr", r"'traim\.lr' is no key; did you mean 'train'\?"),
         ("train.lrr", r"'train\.lrr' is no key; did you mean 'lr'\?"),
-        ("backbone.unet", r"'backbone\.unet' names no option of backbone 'unet'"),
+        ("backbone.unet", r"'backbone\.unet' names no option of a part"),
+        ("guidance.scale", r"'guidance\.scale' names no option of a part"),
         ("backbone.unet.widht", r"backbone 'unet' has no option 'widht'; did you mean 'width'\?"),
     ],
 )
 def test_a_wrong_key_is_told_with_the_nearest(key: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         explain(key, Registry.installed())
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("guidance.scale", "write guidance.cfg.scale"),
+        ("injectors.film", "its keys are use, streams, name, sites, inner: write injectors.film.KEY"),
+        ("injectors", "write injectors.NAME.KEY"),
+    ],
+)
+def test_half_a_key_is_told_how_to_be_whole(key: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        explain(key, Registry.installed())
+    assert caught.value.hint == hint
+
+
+def test_a_key_is_explained_by_use_by_its_path_in_a_spec_and_for_every_part() -> None:
+    registry = Registry.installed()
+    inner = explain("injector.film.inner", registry)
+    assert inner.doc == "hidden channels of an MLP, with SiLU, from the vector to scale and shift."
+    for key in ("injectors.use=film.inner", "injectors.0.use=film.inner", "injectors.cdkit/film.inner"):
+        assert explain(key, registry) == inner._replace(key=key)
+    root, _ = layered(FILM, ())
+    assert explain("injectors.0.inner", registry, root) == inner._replace(key="injectors.0.inner")
+    assert explain("conditions.text.layer", registry, root).provider == registry.provider("encoder", "clip")
+    assert explain("injectors.streams", registry).doc == "the conditions that it reads."
+
+
+def test_the_command_explains_a_path_of_a_spec() -> None:
+    out = CliRunner().invoke(cdkit, ["spec", "explain", "injectors.0.inner", str(FILM)])
+    assert out.exit_code == 0
+    assert "  default  null" in out.output.splitlines()
 
 
 def test_sentences_end_where_another_key_begins() -> None:
