@@ -19,6 +19,7 @@ FLOORS = {
     "build": 3,
     "model": 3,
     "registry": 2,
+    "scaffold": 2,
     "spec": 2,
     "conditions": 1,
     "diffusion": 1,

@@ -9,23 +9,6 @@ import click
 
 SCHEMA = "cdkit.schema.json"
 LINE = f"# yaml-language-server: $schema={SCHEMA}\n"
-FIRST = """\
-# Ten handwritten digits, said and drawn: cdkit train digits.yaml --out runs/digits, two minutes on a CPU.
-cdkit: 1
-name: digits
-sample: {channels: 1, height: 8, width: 8}
-conditions:
-  text: {use: bytes, dim: 64, depth: 1, heads: 2, dropout: 0.1}
-injectors:
-  - {use: cross_attention, streams: [text], heads: 2}
-backbone: {use: unet, width: 24, mult: [1, 2], blocks: 1, attention: [1], heads: 2}
-guidance: {use: cfg, scale: 1.5}
-sampler: {use: dpmpp_2m, steps: 20}
-data: {use: digits}
-train: {steps: 800, batch: 64, lr: 2.0e-3, warmup: 100, ema: 0.995, prompts: [three, seven]}
-evaluate:
-  - {use: said_drawn, pictures: 500}
-"""
 
 
 @click.command("init")
@@ -37,6 +20,7 @@ def command(folder: Path) -> None:
     for at the top of every spec that lies there, and where none does writes a first one, digits.yaml. Nothing else is changed.
     """
     from cdkit.registry import Registry
+    from cdkit.scaffold.first import first_spec
     from cdkit.spec.editor import editor_schema
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +32,7 @@ def command(folder: Path) -> None:
     specs = [path for path in sorted(folder.glob("*.yaml")) if is_spec(path)]
     if not specs:
         first = folder / "digits.yaml"
-        first.write_text(LINE + FIRST, encoding="utf-8")
+        first.write_text(LINE + first_spec(), encoding="utf-8")
         click.echo(f"wrote {first}; train it: cdkit train {first}")
     for path in specs:
         text = path.read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,20 @@ import click
 if TYPE_CHECKING:
     from cdkit.registry import Record, Registry
     from cdkit.testing.conformance import Row
+
+WHAT = (
+    "text_encoder",
+    "encoder",
+    "injector",
+    "backbone",
+    "sampler",
+    "guider",
+    "autoencoder",
+    "dataset",
+    "metric",
+    "callback",
+    "command",
+)  # those of cdkit.scaffold, said again here so that nothing is imported for `--help`
 
 
 @click.group("plugins", invoke_without_command=True)
@@ -83,6 +98,20 @@ def check(chosen: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps([row.to_json() for row in rows]))
     if failed := list(dict.fromkeys(row.part for row in rows if row.outcome == "failed")):
         raise PluginError(f"{len(failed)} of {len(parts)} parts fail: {', '.join(failed)}")
+
+
+@command.command("new")
+@click.argument("name")
+@click.option("--kind", "what", type=click.Choice(WHAT), required=True, help="What it provides.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="The folder in which it is made.")
+def new(name: str, what: str, out: Path) -> None:
+    """Write a package, NAME, for a part of your own: code, tests, a spec and CI, all of it working before you change a line."""
+    from cdkit.scaffold import scaffold
+
+    folder = scaffold(name, what, out)
+    click.echo(f"wrote {folder}; try it:")
+    click.echo(f"  cd {folder} && pip install -e '.[dev]' && pytest")
+    click.echo(f"  cdkit plugins check {name}")
 
 
 def parts_of(what: str, registry: Registry) -> list[str]:
