@@ -16,7 +16,6 @@ from cdkit.scaffold import KINDS, UNSAID, scaffold
 from cdkit.spec.read import read_spec
 from click.testing import CliRunner, Result
 
-
 CLI = "from cdkit.cli.app import main; main()"
 
 
