@@ -132,7 +132,7 @@ def test_a_mutant_is_killed(method: str, mutant: Callable[..., Any], monkeypatch
 
 def test_the_kit_kills_the_mutant_that_ignores_the_condition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HypernetTap, "prepare", deaf)
-    with pytest.raises(AssertionError, match="^learns: told otherwise after one step of descent"):
+    with pytest.raises(AssertionError, match=r"^learns: told otherwise after one step of descent"):
         check_injector(Hypernet)
 
 

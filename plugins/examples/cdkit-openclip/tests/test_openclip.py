@@ -18,7 +18,7 @@ from cdkit_openclip.openclip import OpenClip
 from safetensors.torch import save_file
 
 PROMPTS = ["a red cat", "", "Seven &amp; eight!", "数字七", "word " * 100]
-SMALL = {"width": 64, "layers": 2}
+SMALL: dict[str, Any] = {"width": 64, "layers": 2}
 TOWER = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 2}
 
 
@@ -97,9 +97,13 @@ def test_a_mark_in_a_prompt_is_text() -> None:
 def test_layers_declared_adaptable_are_called() -> None:
     encoder = OpenClip(**SMALL)
     layers, heard = encoder.adaptable(), set[str]()
+
+    def hear(path: str, *_: object) -> None:
+        heard.add(path)
+
     assert len(layers) == 4
     for path, part in layers.items():
-        part.layer.register_forward_hook(lambda *_, path=path: heard.add(path))
+        part.layer.register_forward_hook(partial(hear, path))
     encoder(["a cat"])
     assert heard == set(layers)
 

@@ -99,7 +99,7 @@ def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "wordllama>=0.4" in caught.value.hint
 
 
-def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_version_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     with pytest.raises(EnvironmentFault, match=r"no_such_file is not there: the package that is installed is another version"):

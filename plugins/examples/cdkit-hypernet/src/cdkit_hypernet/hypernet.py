@@ -7,7 +7,7 @@ channels at one place; this one mixes places within one channel, so a condition 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from cdkit.hooks import hookimpl
@@ -15,6 +15,8 @@ from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_o
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Form: TypeAlias = Literal["pooled", "tokens"]
 
 
 class HypernetTap(Tap):
@@ -24,9 +26,9 @@ class HypernetTap(Tap):
     Signal: kernels (B, C, size, size).
     """
 
-    def __init__(self, channels: int, width: int, *, form: Literal["pooled", "tokens"], size: int, hidden: int) -> None:
+    def __init__(self, channels: int, width: int, *, form: Form, size: int, hidden: int) -> None:
         super().__init__()
-        self.form = form
+        self.form: Form = form
         self.size = size
         self.read = nn.Linear(width, hidden)
         self.write = nn.Linear(hidden, channels * size * size)
@@ -50,7 +52,7 @@ class HypernetTap(Tap):
         return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
 
-def summary(stream: Stream, form: Literal["pooled", "tokens"]) -> tuple[Tensor, Tensor]:
+def summary(stream: Stream, form: Form) -> tuple[Tensor, Tensor]:
     """What a stream says as one vector (B, D), and (B,) whether it says anything: pooled, or the mean of words that count.
 
     Masked words are zeroed before anything is made of them: NaN times zero is NaN.
@@ -82,7 +84,7 @@ class Hypernet:
             raise ValueError(f"hypernet reads exactly one stream; got {len(streams)} ({', '.join(map(repr, streams)) or 'none'})")
         if not (widths[0].pooled or widths[0].tokens):
             raise ValueError(f"hypernet needs pooled or tokens, but stream {streams[0]!r} offers {widths[0]}")
-        self.form: Literal["pooled", "tokens"] = "pooled" if widths[0].pooled else "tokens"
+        self.form: Form = "pooled" if widths[0].pooled else "tokens"
         self.width = getattr(widths[0], self.form)
         self.size: int = size
         self.hidden = hidden

@@ -94,7 +94,7 @@ def prompts(raw: Sequence[Any]) -> list[str]:
         if not isinstance(value, str):
             raise PromptError(f"prompt {index}: expected text, got {type(value).__name__}")
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise PromptError(f"prompt {index}, {ascii(value[:40])}: it holds half a surrogate pair, which is no text")
+            raise PromptError(f"prompt {index}, {value[:40]!a}: it holds half a surrogate pair, which is no text")
     return cast("list[str]", list(raw))
 
 

@@ -68,7 +68,7 @@ class WordLlama(TextEncoder):
         try:
             ids: list[int] = self._tokenizer.encode(value, add_special_tokens=False).ids
         except TypeError as error:
-            raise PromptError(f"prompt {index}, {ascii(value[:40])}: it holds half a surrogate pair, which is no text") from error
+            raise PromptError(f"prompt {index}, {value[:40]!a}: it holds half a surrogate pair, which is no text") from error
         if len(ids) > self.length and not self._said:
             self._said = True
             log.warning("prompt %s is too long: kept %s of %s tokens", ascii(value[:40]), self.length, len(ids))
