@@ -1,0 +1,1 @@
+"""A conditioning method for cdkit that generates weights."""

@@ -1,0 +1,1 @@
+"""A text encoder for cdkit out of open_clip."""
