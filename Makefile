@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint slow clean
+.PHONY: install demo test lint slow wheel examples example clean
 
 install: $(VENV)/installed
 
@@ -29,12 +29,30 @@ lint: install
 	$(BIN)/ruff check core plugins tests
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# What takes longer: tests at full size, and the wheel as a user gets it, in an environment that has nothing else.
-slow: install $(VENV)/language-server
+# What takes longer: tests at full size, the wheel as a user gets it, and those of the example plugins beside it.
+slow: install $(VENV)/language-server wheel examples
 	$(BIN)/pytest -m slow
+
+# The wheel in an environment that has nothing else.
+wheel: install
 	rm -rf build && $(BIN)/python -m build --wheel --outdir build
 	$(PYTHON) -m venv build/venv && build/venv/bin/pip install build/cdkit-*.whl
 	cd build && venv/bin/cdkit doctor && venv/bin/cdkit sample animals -p "a cat" --out drawn
+
+# Each example plugin as a wheel beside that one: its tests, every check of its parts, and a picture drawn through it.
+EXAMPLES := hypernet openclip wordllama
+
+examples: wheel
+	build/venv/bin/pip install pytest
+	@for name in $(EXAMPLES); do $(MAKE) --no-print-directory example NAME=$$name || exit 1; done
+
+example:
+	$(BIN)/python -m build --wheel --outdir build/examples plugins/examples/cdkit-$(NAME)
+	build/venv/bin/pip install build/examples/cdkit_$(NAME)-*.whl
+	cd plugins/examples/cdkit-$(NAME) && OMP_NUM_THREADS=1 ../../../build/venv/bin/python -m pytest -p no:cacheprovider
+	OMP_NUM_THREADS=1 build/venv/bin/cdkit plugins check cdkit-$(NAME)
+	build/venv/bin/cdkit train plugins/examples/cdkit-$(NAME)/specs/$(NAME)_digits.yaml --out build/runs/$(NAME) --set train.steps=200
+	build/venv/bin/cdkit sample build/runs/$(NAME) --prompt seven --out build/drawn/$(NAME)
 
 # What editors check YAML with, and tests/editor speaks to; its node is that of the dev extras.
 $(VENV)/language-server: $(VENV)/installed

@@ -165,6 +165,10 @@ class TextEncoder(Encoder):
         """Equally long, so that an encoder which tells nothing but the length is caught."""
         return "a red cat", "a big dog"
 
+    def null(self, n: int) -> Stream:
+        """The empty prompt, n times."""
+        return self([""] * n)
+
 
 class Joiner(nn.Module, ABC):
     """An encoder of other conditions' streams (SDXL's two text encoders): made as cls(widths, **options).
