@@ -143,8 +143,8 @@ AUTOENCODER_CHECKS: Mapping[str, Callable[[AutoencoderCase], None]] = {
     "learns": check_learns,
     "state dict": check_state_dict,
     "meta": check_meta,
-    "devices": check_devices,
     "copies": check_copies,
+    "devices": check_devices,
 }
 
 

@@ -214,8 +214,8 @@ BACKBONE_CHECKS: Mapping[str, Callable[[BackboneCase], None]] = {
     "seeded": check_seeded,
     "adaptable": check_adaptable,
     "meta": check_meta,
-    "devices": check_devices,
     "copies": check_copies,
+    "devices": check_devices,
     "compile": check_compile,
 }
 

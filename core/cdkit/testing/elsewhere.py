@@ -57,7 +57,7 @@ def require_at_home(answer: Callable[[torch.device], Any]) -> None:
 def require_copies(made: object, answer: Callable[[Any], Any]) -> None:
     """A deep copy, and one that went through pickle as data loader workers and spawned processes send it, answer alike."""
     expected = tree_leaves(answer(made))
-    for what, again in (("a deep copy", copy.deepcopy), ("a pickled copy", pickled)):
+    for what, again in (("a deep copy", copied), ("a pickled copy", pickled)):
         found = tree_leaves(answer(again(made)))
         require("copies", len(found) == len(expected), f"answers of {what}", measured=len(found), allowed=len(expected))
         for one, other in zip(found, expected, strict=True):
@@ -65,6 +65,14 @@ def require_copies(made: object, answer: Callable[[Any], Any]) -> None:
                 require_equal("copies", one, other, f"what {what} answers")
             else:
                 require("copies", one == other, f"what {what} answers", measured=one, allowed=other)
+
+
+def copied(made: object) -> Any:
+    """A deep copy of the object; AssertionError that says what in it cannot be copied."""
+    try:
+        return copy.deepcopy(made)
+    except (TypeError, RuntimeError) as error:
+        raise AssertionError(f"copies: a deep copy: measured {error}, allowed an object that can be copied") from error
 
 
 def pickled(made: object) -> Any:

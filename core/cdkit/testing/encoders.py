@@ -190,8 +190,8 @@ ENCODER_CHECKS: Mapping[str, Callable[[EncoderCase], None]] = {
     "dtypes": check_dtypes,
     "state dict": check_state_dict,
     "meta": check_meta,
-    "devices": check_devices,
     "copies": check_copies,
+    "devices": check_devices,
 }
 
 

@@ -37,8 +37,8 @@ INJECTOR_CHECKS: Mapping[str, Callable[[InjectorCase], None]] = {
     "gradients": craft.check_gradients,
     "adaptable": craft.check_adaptable,
     "meta": elsewhere.check_meta,
-    "devices": elsewhere.check_devices,
     "copies": elsewhere.check_copies,
+    "devices": elsewhere.check_devices,
     "compile": elsewhere.check_compile,
 }
 

@@ -1,0 +1,24 @@
+"""Every part of ours passes what `cdkit plugins check cdkit` puts it to: the same calls, check by check, as anybody's."""
+
+from __future__ import annotations
+
+import pytest
+from cdkit.hooks import KINDS
+from cdkit.registry import Registry
+from cdkit.testing.conformance import conformance
+
+INSTALLED = Registry.installed()
+OURS = [(kind, name) for kind in KINDS for name in INSTALLED.names(kind) if INSTALLED.provider(kind, name).startswith("cdkit==")]
+LONG = {("dataset", "emoji"), ("dataset", "fashion"), ("encoder", "e5")}  # seconds each, and none in a cache that is empty
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [pytest.param(*part, id=".".join(part), marks=[pytest.mark.slow] if part in LONG else []) for part in OURS],
+)
+def test_part(kind: str, name: str) -> None:
+    rows = list(conformance(kind, name, INSTALLED))
+    assert rows
+    assert not [f"{row.check}: {row.said}" for row in rows if row.outcome == "failed"]
+    reasons = [row.said for row in rows if row.outcome in ("untried", "excepted")]
+    assert all(reasons), "what is not tried says why"
