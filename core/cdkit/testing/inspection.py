@@ -41,7 +41,8 @@ def heard(child: subprocess.Popen[str], waiting: list[str], longest: float) -> I
         try:
             line = lines.get(timeout=longest)
         except queue.Empty:
-            yield Row(part, check, "failed", f"it took more than {longest:g} s and was ended", longest)
+            ended = f"it took more than {longest:g} s and was ended"
+            yield Row(part, check, "failed", (check == LOAD and probed(part)) or ended, longest)
             waiting.remove(part)
             return
         if line is None:
@@ -57,7 +58,7 @@ def heard(child: subprocess.Popen[str], waiting: list[str], longest: float) -> I
 
 
 def probed(part: str) -> str:
-    """What a load that ends its process does, and where, by a process that watches it; "" where it loads well there."""
+    """What a load that ends its process or never ends does, and where, by a process that watches it; "" if it loads there."""
     kind, _, name = part.partition(".")
     return probe(kind, name)["error"]
 
