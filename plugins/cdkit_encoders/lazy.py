@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -10,6 +11,8 @@ from cdkit.parts import Adaptable, Encoder, layers_of
 from torch import Tensor, nn
 
 from cdkit_encoders.hf import Source, load_network
+
+CAPTURES = "transformers.utils.output_capturing"
 
 
 class Lazy(Encoder):
@@ -74,12 +77,29 @@ class Lazy(Encoder):
         self.network = network.to(self.origin).train(self.training)
         self._loaded = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy, or a process that is sent this encoder, is made of."""
+        return {**self.__dict__, "_modules": {**self._modules, "network": without_hooks(self.network)}}
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Lazy:
         """Weights that are not there cannot move; `origin` moves, and they follow when they are loaded."""
         for child in self.children() if recurse else ():
             if self._loaded or child is not self.network:
                 child._apply(fn)
         return super()._apply(fn, recurse=False)  # pyright: ignore[reportReturnType]  # nn.Module returns self
+
+
+def without_hooks(network: nn.Module) -> nn.Module:
+    """The same network, tensors shared, less what transformers put on it at its first call: local functions, which no process
+    can be sent. It puts them there again."""
+    tensors: dict[int, Any] = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    bare = copy.deepcopy(network, tensors)
+    for module in bare.modules():
+        hooks: dict[int, Any] = vars(module)["_forward_hooks"]
+        for key in [key for key, hook in hooks.items() if hook.__module__ == CAPTURES]:
+            del hooks[key]
+        vars(module).pop("_output_capturing_hooks_installed", None)
+    return bare
 
 
 def leave_out(encoder: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:

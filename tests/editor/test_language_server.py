@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cdkit.cli.init import FIRST, LINE
+from cdkit.cli.init import LINE
 from cdkit.registry import Registry
+from cdkit.scaffold.first import first_spec
 from cdkit.spec.roles import keys_of
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # `make slow` installs the server, which takes node and a network
 SPECS = Path(__file__).parents[2] / "specs"
-GOOD = LINE + FIRST
+GOOD = LINE + first_spec()
 HEAD = LINE + "cdkit: 1\nname: mine\nsample: {channels: 1, height: 8, width: 8}\n"
 BLOCK = HEAD + "conditions:\n  text:\n    use: bytes\ninjectors:\n  - use: film\n    streams: [text]\nbackbone:\n  use: unet\n"
 

@@ -135,7 +135,7 @@ def test_what_a_plugin_prints_goes_to_stderr(distribution: Distribution, capsys:
     ("kind", "body", "error"),
     [
         ("encoder", "class P(parts.Guider): pass", "P is no encoder; expected a subclass of Encoder or Joiner of cdkit.parts"),
-        ("encoder", "class P(parts.TextEncoder): pass", "P does not define forward, null, which every encoder must"),
+        ("encoder", "class P(parts.TextEncoder): pass", "P does not define forward, which every encoder must"),
         ("backbone", "class P: pass", "P is no backbone; expected a subclass of Backbone of cdkit.parts"),
         ("injector", "class P: pass", "P does not define tap, which every injector must"),
         ("run", "P = 'runs/x'", "cdkit_run returned 'runs/x'; expected a pathlib.Path"),
