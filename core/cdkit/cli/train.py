@@ -38,9 +38,13 @@ def command(
     read = read_spec(spec, overrides=overrides)
     from cdkit.build import assemble
     from cdkit.build.liveness import prove
+    from cdkit.build.room import check_room
 
-    prove(assemble(read, device="meta"))
-    from cdkit.engine.device import be_deterministic
+    full = assemble(read, device="meta")
+    prove(full)
+    from cdkit.engine.device import be_deterministic, pick_device
+
+    check_room(full, training=pick_device(device).type == "cpu")
     from cdkit.engine.load import find_run
     from cdkit.engine.train import train
 

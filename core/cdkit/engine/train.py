@@ -30,7 +30,7 @@ from cdkit.engine.optimizer import (
 )
 from cdkit.engine.power_ema import PowerEma, keep_snapshot
 from cdkit.engine.progress import progress
-from cdkit.engine.run import Run, versions
+from cdkit.engine.run import SPEC, Run, versions
 from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped, stoppable
 from cdkit.engine.task import TASKS
@@ -65,11 +65,13 @@ def train(
     the spec has changed. Raises Stopped after a signal, NumericsError before an update that would spoil the weights.
     """
     check_base(spec, out, init_from)
-    run = Run(out) if override and (out / "spec.yaml").is_file() else Run.create(out, spec)
+    # A run that cannot begin leaves no folder: a new one is made only when its data and its device are known to be there.
+    trainer = None if (out / SPEC).is_file() else Trainer(spec, Run(out), pick_device(device), say)
+    run = Run(out) if override and (out / SPEC).is_file() else Run.create(out, spec)
     with run.lock(), stoppable() as stop:
         if override:
             run.rewrite(spec)
-        trainer = Trainer(spec, run, pick_device(device), say)
+        trainer = trainer or Trainer(spec, run, pick_device(device), say)
         trainer.begin(init_from)
         trainer.go(stop, minutes)
     return run
@@ -97,6 +99,7 @@ class Trainer:
         check_pictures(self.model, dataset)
         self.task = TASKS[spec.task]
         self.batches = self._batches(dataset)
+        self._note_few()
         self._fit_encoders()
         self.model.to(device).train()
         self.optimizer = make_optimizer(self.model, self.options)
@@ -112,6 +115,10 @@ class Trainer:
     def _batches(self, dataset: Dataset) -> Batches:
         columns = self.model.columns if self.spec.task == "denoise" else ()
         return Batches(dataset, columns, batch=self.options.batch, seed=self.options.seed)
+
+    def _note_few(self) -> None:
+        if (there := len(self.batches.examples)) < self.options.batch:
+            self.say(f"note: {there} training pictures for batches of {self.options.batch}: a batch holds some more than once")
 
     def _fit_encoders(self) -> None:
         """Vocabularies come from the training split's own words, before any weight is trained."""
