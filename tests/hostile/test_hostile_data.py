@@ -1,4 +1,5 @@
 """Bad inputs 53 to 78: pictures and what is said of them, through the command line. More of each in tests/plugins/data."""
+# ruff: noqa: E501  a table reads better whole
 
 from __future__ import annotations
 

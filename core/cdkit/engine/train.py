@@ -30,7 +30,8 @@ from cdkit.engine.optimizer import (
 )
 from cdkit.engine.power_ema import PowerEma, keep_snapshot
 from cdkit.engine.progress import progress
-from cdkit.engine.run import SPEC, Run, versions
+from cdkit.engine.made_with import changed
+from cdkit.engine.run import SPEC, VERSIONS, Run, versions
 from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped, stoppable
 from cdkit.engine.task import TASKS
@@ -159,6 +160,8 @@ class Trainer:
     def _restore(self, checkpoint: Checkpoint) -> None:
         load_weights(self.model, checkpoint, averaged=False)
         load_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
+        for line in changed(self.run.path / VERSIONS, self.spec):
+            self.say(f"note: {line}")
         state = checkpoint.state()
         if self.ema is not None:
             self.ema.load(checkpoint.tensors("ema"), state["ema_updates"])
