@@ -20,6 +20,7 @@ from cdkit.spec import Spec, read_spec
 
 SPEC = "spec.yaml"
 VERSIONS = "versions.json"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,12 @@ class Run:
         """The filled spec that the run was made with."""
         return read_spec(self.path / SPEC)
 
-    def latest(self, say: Callable[[str], None] | None = None) -> Checkpoint | None:
-        """The highest step that verifies; None before the first save. say: is told of newer ones that are damaged."""
-        return latest(self.checkpoints, say)
+    def latest(self, *, fallback: bool = False, say: Callable[[str], None] | None = None) -> Checkpoint | None:
+        """The checkpoint of the highest step, verified; None before the first save. CheckpointError if it is damaged.
+
+        fallback: rather take the newest that is whole. say: is told of newer ones, and what is wrong with them.
+        """
+        return latest(self.checkpoints, fallback=fallback, say=say)
 
     def check_same(self, spec: Spec) -> None:
         """SpecError, with the difference, if the run was made with another spec; keys newer than the run are no difference."""
@@ -79,7 +83,7 @@ class Run:
     @contextmanager
     def lock(self) -> Generator[None]:
         """One writer at a time. EnvironmentFault names the process that has the run."""
-        with (self.path / ".lock").open("a+") as file:
+        with (self.path / LOCK).open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

@@ -57,12 +57,14 @@ def train(
     init_from: Run | None = None,
     minutes: float | None = None,
     override: bool = False,
+    fallback: bool = False,
     say: Say = print,
 ) -> Run:
     """Train a spec into the run folder `out`, or go on where it stopped. Returns the run.
 
     init_from: start a new run from this one's weights. minutes: stop, saved, after about so long. override: go on although
-    the spec has changed. Raises Stopped after a signal, NumericsError before an update that would spoil the weights.
+    the spec has changed. fallback: set a damaged checkpoint aside and go on from an older one. Raises Stopped after a signal,
+    NumericsError before an update that would spoil the weights.
     """
     check_base(spec, out, init_from)
     run = Run(out) if override and (out / "spec.yaml").is_file() else Run.create(out, spec)
@@ -70,7 +72,7 @@ def train(
         if override:
             run.rewrite(spec)
         trainer = Trainer(spec, run, pick_device(device), say)
-        trainer.begin(init_from)
+        trainer.begin(init_from, fallback=fallback)
         trainer.go(stop, minutes)
     return run
 
@@ -126,12 +128,12 @@ class Trainer:
 
     # ----------------------------------------------------------------- beginning
 
-    def begin(self, init_from: Run | None) -> None:
+    def begin(self, init_from: Run | None, *, fallback: bool = False) -> None:
         """Resume from the latest checkpoint, or start: from another run's weights, or as drawn."""
         for path in clear_unfinished(self.run.checkpoints):
             self.say(f"removed {path.name}, left by a save that was not finished")
-        checkpoint = self.run.latest(self.say)
-        for path in set_aside_damaged(self.run.checkpoints):
+        checkpoint = self.run.latest(fallback=fallback, say=self.say)
+        for path in set_aside_damaged(self.run.checkpoints) if fallback else ():
             self.say(f"set aside as {path.name}")
         if checkpoint is not None and "optimizer" not in checkpoint.names:
             load_weights(self.model, checkpoint, averaged=False)
