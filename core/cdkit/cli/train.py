@@ -20,6 +20,7 @@ import click
 @click.option(
     "--fallback", is_flag=True, help="Where the latest checkpoint is damaged, set it aside and go on from an older one."
 )
+@click.option("--allow-data-change", is_flag=True, help="Go on with a run although its data set has changed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(
     spec: Path,
@@ -31,6 +32,7 @@ def command(
     minutes: float | None,
     override: bool,
     fallback: bool,
+    allow_data_change: bool,
     as_json: bool,
 ) -> None:
     """Train SPEC. The same command again goes on where a run stopped; Ctrl-C saves first.
@@ -60,6 +62,7 @@ def command(
         minutes=minutes,
         override=override,
         fallback=fallback,
+        allow_data_change=allow_data_change,
         say=say,
     )
     latest = run.latest()

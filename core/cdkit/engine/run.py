@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cdkit.engine.checkpoint import Checkpoint, latest
 from cdkit.errors import CheckpointError, EnvironmentFault, SpecError
@@ -92,7 +92,23 @@ class Run:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
-            yield
+            _locks.append(file)
+            try:
+                yield
+            finally:
+                _locks.remove(file)
+
+
+_locks: list[TextIO] = []  # that this process holds
+
+
+def _let_go() -> None:
+    """A forked process, such as a data loader's worker, would hold the lock on when its parent is dead."""
+    while _locks:
+        _locks.pop().close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def versions(spec: Spec) -> dict[str, Any]:
