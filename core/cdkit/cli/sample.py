@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("samples"), show_default=True, help="Folder for the PNGs.")
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
 @click.option("--no-metadata", is_flag=True, help="Leave the recipe out of the PNGs.")
+@click.option("--fallback", is_flag=True, help="Where the latest checkpoint is damaged, take an older one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     run: str,
@@ -53,6 +54,7 @@ def command(
     out: Path,
     device: str | None,
     no_metadata: bool,
+    fallback: bool,
     as_json: bool,
 ) -> None:
     """Draw with RUN: a run folder, a diffusers folder, or the name of a model that ships in a package (animals).
@@ -67,7 +69,7 @@ def command(
 
     asked = [*prompts, *(read_prompts(prompts_file) if prompts_file else ())]
     height, width = size_of(image, height, width)
-    model = load(run, device=device, height=height, width=width)
+    model = load(run, device=device, fallback=fallback, height=height, width=width)
     for written in loras:
         path, scale = file_and_scale(written)
         added = model.lora(path, scale)

@@ -17,6 +17,10 @@ import click
 @click.option("--deterministic", is_flag=True, help="Bitwise repeatable on the same machine, at some cost in speed.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop, saved, after about so long.")
 @click.option("--override", is_flag=True, help="Go on with a run although its spec has changed.")
+@click.option(
+    "--fallback", is_flag=True, help="Where the latest checkpoint is damaged, set it aside and go on from an older one."
+)
+@click.option("--allow-data-change", is_flag=True, help="Go on with a run although its data set has changed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(
     spec: Path,
@@ -27,6 +31,8 @@ def command(
     deterministic: bool,
     minutes: float | None,
     override: bool,
+    fallback: bool,
+    allow_data_change: bool,
     as_json: bool,
 ) -> None:
     """Train SPEC. The same command again goes on where a run stopped; Ctrl-C saves first.
@@ -53,7 +59,15 @@ def command(
     start = find_run(init_from) if init_from else None
     say = _quiet if as_json else click.echo
     run = train(
-        read, out or Path("runs") / read.name, device=device, init_from=start, minutes=minutes, override=override, say=say
+        read,
+        out or Path("runs") / read.name,
+        device=device,
+        init_from=start,
+        minutes=minutes,
+        override=override,
+        fallback=fallback,
+        allow_data_change=allow_data_change,
+        say=say,
     )
     latest = run.latest()
     if as_json:

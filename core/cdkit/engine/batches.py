@@ -5,16 +5,15 @@ So workers, prefetching and resuming cannot change them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Steps
 
-from cdkit.diffusion.random import derive, generator, keys, uniform
+from cdkit.diffusion.random import generator, keys, uniform
 from cdkit.errors import DataError
 from cdkit.parts import Dataset, Example
 
@@ -49,6 +48,12 @@ class Batches(Steps[Batch]):
         raw = {column: self._told(column, chosen, step) for column in self.columns}
         return Batch(step, [example.id for example in chosen], torch.stack([example.image for example in chosen]), raw)
 
+    def described(self, step: int, shown: int) -> str:
+        """A batch and its first pictures, for a person."""
+        positions = [self._at(place) for place in range(step * self.batch, (step + 1) * self.batch)]
+        more = f" and {len(positions) - shown} more" if len(positions) > shown else ""
+        return f"batch {step} (pictures {', '.join(map(str, positions[:shown]))}{more} of the training split)"
+
     def _at(self, place: int) -> int:
         epoch, position = divmod(place, len(self.examples))
         if self._order[0] != epoch:
@@ -72,25 +77,3 @@ class Batches(Steps[Batch]):
             if column not in self.dataset.columns:
                 known = ", ".join(self.dataset.columns)
                 raise DataError(f"the data set has no column {column!r}, which a condition reads; it has {known}")
-
-
-def loader(batches: Batches, *, start: int, stop: int, workers: int) -> Iterator[Batch]:
-    """Batches `start` to `stop`, made ahead of time by worker processes where there are any."""
-    return iter(
-        DataLoader(
-            batches,
-            sampler=range(start, stop),
-            batch_size=None,
-            num_workers=workers,
-            collate_fn=_as_it_is,
-            prefetch_factor=4 if workers else None,
-            persistent_workers=False,
-            multiprocessing_context="fork" if workers else None,
-            # torch seeds its workers from the global state; ours draws nothing from it, and must not move it.
-            generator=torch.Generator().manual_seed(derive(batches.seed, "loader")),
-        )
-    )
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, verified before a single tensor is used, no pickle anywhere.
 
 The protocol: a temporary folder; each file written, then fsynced; manifest.json, which holds the size and sha256 of all the
-others, last; one rename; fsync of the parent. The latest checkpoint is the highest step whose manifest verifies.
+others, last; one rename; fsync of the parent. The latest checkpoint is that of the highest step, and it has to verify.
 """
 
 from __future__ import annotations
@@ -190,10 +190,10 @@ def step_of(folder: Path) -> int:
     return int(folder.name.removeprefix("step-"))
 
 
-def latest(folder: Path, say: Callable[[str], None] | None = None) -> Checkpoint | None:
-    """The highest step that verifies; None if there is no checkpoint. CheckpointError if there are some and none verifies.
+def latest(folder: Path, *, fallback: bool = False, say: Callable[[str], None] | None = None) -> Checkpoint | None:
+    """The checkpoint of the highest step; None if there is none. CheckpointError if it is damaged.
 
-    say: is told of every newer one that is damaged.
+    fallback: rather take the newest that is whole. say: is told of every newer one, and what is wrong with it.
     """
     failures: list[CheckpointError] = []
     for path in reversed(committed(folder)):
@@ -202,6 +202,9 @@ def latest(folder: Path, say: Callable[[str], None] | None = None) -> Checkpoint
         except CheckpointError as error:
             failures.append(error)
             continue
+        if failures and not fallback:
+            hint = f"{found.folder.name} is whole; train, sample and evaluate take it with --fallback"
+            raise CheckpointError(str(failures[0]), hint=hint) from failures[0]
         for failure in failures if say else ():
             say(f"damaged: {failure}; the older {found.folder.name} is used instead")  # pyright: ignore[reportOptionalCall]
         return found

@@ -26,14 +26,15 @@ def load(
     *,
     device: str | None = None,
     averaged: bool = True,
+    fallback: bool = False,
     height: int | None = None,
     width: int | None = None,
 ) -> Model:
     """The model of a run (its folder, or the name of one that ships in a package) or of a folder in a format that is installed
     (diffusers'), or a fresh one from a spec.
 
-    averaged: with the moving average of the weights, where the run has one. height, width: in pixels, of another size than it
-    was trained on. CheckpointError where a run has no checkpoint.
+    averaged: with the moving average of the weights, where the run has one. fallback: take an older checkpoint where the latest
+    is damaged. height, width: in pixels, of another size than it was trained on. CheckpointError where a run has no checkpoint.
     """
     path = Path(source)
     if path.suffix in {".yaml", ".yml"}:
@@ -44,7 +45,7 @@ def load(
         spec = resized(spec_in(foreign, path), height, width)
         return model_of(foreign, spec, str(source)).to(pick_device(device)).eval()
     run = find_run(source)
-    checkpoint = run.latest(logging.getLogger("cdkit").warning)
+    checkpoint = run.latest(fallback=fallback, say=logging.getLogger("cdkit").warning)
     if checkpoint is None:
         raise CheckpointError(f"{run.path}: has no checkpoint yet", hint=f"cdkit train … --out {run.path}")
     spec = run.spec()

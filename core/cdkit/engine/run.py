@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cdkit.engine.checkpoint import Checkpoint, latest
 from cdkit.engine.made_with import not_installed
@@ -21,6 +21,7 @@ from cdkit.spec import Spec, SpecErrors, read_spec
 
 SPEC = "spec.yaml"
 VERSIONS = "versions.json"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,12 @@ class Run:
         except SpecErrors as error:
             raise not_installed(self.path / VERSIONS, error) or error from error
 
-    def latest(self, say: Callable[[str], None] | None = None) -> Checkpoint | None:
-        """The highest step that verifies; None before the first save. say: is told of newer ones that are damaged."""
-        return latest(self.checkpoints, say)
+    def latest(self, *, fallback: bool = False, say: Callable[[str], None] | None = None) -> Checkpoint | None:
+        """The checkpoint of the highest step, verified; None before the first save. CheckpointError if it is damaged.
+
+        fallback: rather take the newest that is whole. say: is told of newer ones, and what is wrong with them.
+        """
+        return latest(self.checkpoints, fallback=fallback, say=say)
 
     def check_same(self, spec: Spec) -> None:
         """SpecError, with the difference, if the run was made with another spec; keys newer than the run are no difference."""
@@ -83,7 +87,7 @@ class Run:
     @contextmanager
     def lock(self) -> Generator[None]:
         """One writer at a time. EnvironmentFault names the process that has the run."""
-        with (self.path / ".lock").open("a+") as file:
+        with (self.path / LOCK).open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -92,7 +96,23 @@ class Run:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
-            yield
+            _locks.append(file)
+            try:
+                yield
+            finally:
+                _locks.remove(file)
+
+
+_locks: list[TextIO] = []  # that this process holds
+
+
+def _let_go() -> None:
+    """A forked process, such as a data loader's worker, would hold the lock on when its parent is dead."""
+    while _locks:
+        _locks.pop().close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def versions(spec: Spec) -> dict[str, Any]:

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from cdkit.build import assemble
+from cdkit.diffusion.random import derive
 from cdkit.engine.autoencoder import take_autoencoder
-from cdkit.engine.batches import Batch, Batches, loader
+from cdkit.engine.batches import Batch, Batches
 from cdkit.engine.callbacks import Callbacks
 from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, committed, prune, set_aside_damaged, write_checkpoint
 from cdkit.engine.device import mixed_precision, pick_device
 from cdkit.engine.ema import Ema
 from cdkit.engine.inherit import inherit
 from cdkit.engine.journal import Journal
+from cdkit.engine.made_with import changed
+from cdkit.engine.memory import memory_blamed
 from cdkit.engine.merged import merged
 from cdkit.engine.optimizer import (
     learning_rate,
@@ -30,18 +33,19 @@ from cdkit.engine.optimizer import (
 )
 from cdkit.engine.power_ema import PowerEma, keep_snapshot
 from cdkit.engine.progress import progress
-from cdkit.engine.made_with import changed
+from cdkit.engine.reading import Reading
 from cdkit.engine.run import SPEC, VERSIONS, Run, versions
 from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped, stoppable
 from cdkit.engine.task import TASKS
 from cdkit.engine.weights import (
+    check_finite,
     load_exactly,
     load_weights,
     trained_lora,
     weights_of,
 )
-from cdkit.errors import NumericsError, UsageError
+from cdkit.errors import CheckpointError, DataError, NumericsError, UsageError
 from cdkit.parts import Dataset
 from cdkit.spec import Spec
 from cdkit.version import VERSION
@@ -58,12 +62,17 @@ def train(
     init_from: Run | None = None,
     minutes: float | None = None,
     override: bool = False,
+    fallback: bool = False,
+    allow_data_change: bool = False,
     say: Say = print,
 ) -> Run:
     """Train a spec into the run folder `out`, or go on where it stopped. Returns the run.
 
     init_from: start a new run from this one's weights. minutes: stop, saved, after about so long. override: go on although
-    the spec has changed. Raises Stopped after a signal, NumericsError before an update that would spoil the weights.
+    the spec has changed. fallback: set a damaged checkpoint aside and go on from an older one. allow_data_change: go on although
+    the data set has changed. Raises Stopped after a signal, NumericsError before an update that would spoil the weights,
+    DataError for pictures that cannot be read, and EnvironmentFault for memory that is not there; all that was learned by then
+    is saved, or was before.
     """
     check_base(spec, out, init_from)
     # A run that cannot begin leaves no folder: a new one is made only when its data and its device are known to be there.
@@ -73,8 +82,9 @@ def train(
         if override:
             run.rewrite(spec)
         trainer = trainer or Trainer(spec, run, pick_device(device), say)
-        trainer.begin(init_from)
-        trainer.go(stop, minutes)
+        trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override))
+        with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
+            trainer.go(stop, minutes)
     return run
 
 
@@ -108,7 +118,9 @@ class Trainer:
         self.power = PowerEma(self.model, self.options.ema_lengths)
         self.names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
         self.callbacks = Callbacks(spec.callbacks, say)
+        self.data = dataset.fingerprint()
         self.step = 0
+        self.settled = True  # weights, their averages and the counters are all of one step
         self.loss = float("nan")
         self.accelerator = accelerator(self.options, device)
         self.forward: Any = self._compiled() if self.options.compile else self.model
@@ -134,17 +146,18 @@ class Trainer:
 
     # ----------------------------------------------------------------- beginning
 
-    def begin(self, init_from: Run | None) -> None:
+    def begin(self, init_from: Run | None, *, fallback: bool = False, same_data: bool = True) -> None:
         """Resume from the latest checkpoint, or start: from another run's weights, or as drawn."""
         for path in clear_unfinished(self.run.checkpoints):
             self.say(f"removed {path.name}, left by a save that was not finished")
-        checkpoint = self.run.latest(self.say)
-        for path in set_aside_damaged(self.run.checkpoints):
+        checkpoint = self.run.latest(fallback=fallback, say=self.say)
+        for path in set_aside_damaged(self.run.checkpoints) if fallback else ():
             self.say(f"set aside as {path.name}")
         if checkpoint is not None and "optimizer" not in checkpoint.names:
             load_weights(self.model, checkpoint, averaged=False)
             self.say(f"{self.run.path}: starts from the weights of {checkpoint.folder.name}, which holds no optimizer")
         elif checkpoint is not None:
+            self._check_data(checkpoint, same_data)
             self._restore(checkpoint)
             self.say(f"{self.run.path}: going on at step {self.step} of {self.options.steps}")
         elif init_from is not None:
@@ -152,6 +165,16 @@ class Trainer:
         else:
             self._see()
             self.say(f"{self.run.path}: training {self.spec.name} for {self.options.steps} steps on {self.device}")
+
+    def _check_data(self, checkpoint: Checkpoint, same: bool) -> None:
+        """CheckpointError where other pictures or captions are here than those that the checkpoint has learned from."""
+        before = checkpoint.manifest.get("data", self.data)
+        if same and before != self.data:
+            raise CheckpointError(
+                f"{checkpoint.folder}: has learned from other data than is here now: its pictures, captions or splits have "
+                f"changed (digest {before[:12]}, now {self.data[:12]})",
+                hint="bring the data back, or go on with the new with --allow-data-change",
+            )
 
     def _see(self, *, there: bool = False) -> None:
         if whence := take_autoencoder(self.model, there=there):
@@ -205,12 +228,16 @@ class Trainer:
         try:
             with progress(self.options.steps, self.step) as report:
                 for group in self._groups():
-                    self._update(group, journal)
+                    with memory_blamed(f"{self.run.path}: step {self.step + 1}", self.options, self.device):
+                        self._update(group, journal)
                     report(self.step, self.loss)
                     self._keep()
                     if stop.asked or time.monotonic() > until:
                         break
             self._save_once()
+        except DataError:
+            self._rescue()
+            raise
         finally:
             journal.close()
             self.callbacks.tell("ended", self.step)
@@ -220,33 +247,41 @@ class Trainer:
     def _groups(self) -> Iterator[list[Batch]]:
         """The batches of each update that is left: as many as are accumulated."""
         share = self.options.accumulate
-        stream = loader(
+        stream = Reading(
             self.batches,
             start=self.step * share,
             stop=self.options.steps * share,
             workers=self.options.workers,
+            patience=self.options.worker_timeout,
         )
         for _ in range(self.step, self.options.steps):
             yield [next(stream) for _ in range(share)]
 
     def _update(self, group: list[Batch], journal: Journal) -> None:
         began = time.monotonic()
+        torch.manual_seed(derive(self.options.seed, "update", self.step))  # for a part that draws from torch's own state
         set_learning_rate(self.optimizer, learning_rate(self.options, self.step))
         losses = [self._backward(batch, len(group)) for batch in group]
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], self.options.clip)
         self._check(norm, losses)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        if self.ema is not None:
-            self.ema.update()
-        self.power.update()
+        self._take()
         if self.step % self.options.log_every == 0 or self.step == self.options.steps:
             self.loss = float(torch.stack(losses).mean())
             rate = learning_rate(self.options, self.step - 1)
             values = {"loss": self.loss, "lr": rate, "grad_norm": float(norm), "seconds": time.monotonic() - began}
             journal.write(self.step, values)
             self.callbacks.tell("logged", self.step, values)
+
+    def _take(self) -> None:
+        """The step itself. Interrupted within, nothing may be saved: half of it has happened."""
+        self.settled = False
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        if self.ema is not None:
+            self.ema.update()
+        self.power.update()
+        self.settled = True
 
     def _check(self, norm: Tensor, losses: list[Tensor]) -> None:
         """Before the update, so that the weights are still those of the last good step."""
@@ -276,17 +311,25 @@ class Trainer:
         if not (self.run.checkpoints / f"step-{self.step:06d}").is_dir():
             self.save()
 
+    def _rescue(self) -> None:
+        """What was learned before the data failed."""
+        if self.settled and self.step:
+            self._save_once()
+            self.say(f"{self.run.path}: saved at step {self.step}; mend what is wrong and give the same command again")
+
     def save(self) -> None:
-        """Commit a checkpoint and let the oldest go."""
+        """Commit a checkpoint and let the oldest go. NumericsError, with nothing saved, for weights that are no numbers."""
         tensors = weights_of(self.model) | {"optimizer": _on_cpu(optimizer_tensors(self.optimizer, self.names))}
         if self.ema is not None:
             tensors["ema"] = _on_cpu(self.ema.tensors())
         if self.options.ema_lengths:
             tensors[POWER] = _on_cpu(self.power.tensors())
+        for name, values in tensors.items():
+            check_finite(values, f"{self.run.path}: nothing is saved: step {self.step}, {name}")
         state = {"ledger": self.model.ledger.to_json(), "ema_updates": 0 if self.ema is None else self.ema.updates}
         if self.options.ema_lengths:
             state["power_updates"] = self.power.updates
-        folder = write_checkpoint(self.run.checkpoints, self.step, tensors, state, facts(self.spec))
+        folder = write_checkpoint(self.run.checkpoints, self.step, tensors, state, {**facts(self.spec), "data": self.data})
         prune(self.run.checkpoints, self.options.keep)
         self.callbacks.tell("saved", self.step, folder)
 

@@ -42,9 +42,9 @@ class TrainSection:
     0 by `cosine`. clip: the largest norm of a gradient. ema: how much of the average of weights an update keeps; null: there is
     no average. ema_lengths: of averages whose length can be chosen after training, each relative to it. ema_snapshots: how
     often those are kept. seed: of data order, noise and dropout. precision: `auto` is bf16 where a GPU has it, else fp32.
-    workers: processes that read pictures. checkpoint_every: updates. keep: checkpoints, the latest ones. sample_every: updates
-    between grids of samples; 0: none is drawn. log_every: updates. prompts: what the grids show. compile: the backbone, by
-    torch.compile.
+    workers: processes that read pictures. worker_timeout: seconds that one may keep training waiting. checkpoint_every: updates.
+    keep: checkpoints, the latest ones. sample_every: updates between grids of samples; 0: none is drawn. log_every: updates.
+    prompts: what the grids show. compile: the backbone, by torch.compile.
     """
 
     steps: Positive = 1000
@@ -62,6 +62,7 @@ class TrainSection:
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: NonNegative = 0
+    worker_timeout: PositiveFloat = 30.0
     checkpoint_every: Positive = 500
     keep: Annotated[int, Ge(2)] = 2
     sample_every: NonNegative = 500

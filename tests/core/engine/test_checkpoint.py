@@ -119,13 +119,23 @@ def test_a_pickle_under_another_name_is_never_opened(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_the_latest_is_the_highest_step_that_verifies(tmp_path: Path) -> None:
+def test_on_request_the_highest_step_that_verifies_is_taken(tmp_path: Path) -> None:
     for step in (1, 2, 10):
         write(tmp_path, step)
     (tmp_path / "step-000010" / "state.json").write_text("{}")
-    found = latest(tmp_path)
+    found = latest(tmp_path, fallback=True)
     assert found is not None
     assert found.step == 2
+
+
+def test_a_damaged_latest_is_refused_unless_an_older_one_is_asked_for(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        write(tmp_path, step)
+    for step in (2, 3):
+        (tmp_path / f"step-00000{step}" / "state.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"step-000003/state\.json: is 2 bytes; the manifest says") as refused:
+        latest(tmp_path)
+    assert refused.value.hint == "step-000001 is whole; train, sample and evaluate take it with --fallback"
 
 
 def test_if_none_verifies_nothing_is_invented(tmp_path: Path) -> None:
@@ -188,7 +198,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_set_aside(tmp_path: Path) -> No
         write(tmp_path, step)
     (tmp_path / "step-000002" / "state.json").write_text("{}")
     said: list[str] = []
-    latest(tmp_path, said.append)
+    latest(tmp_path, fallback=True, say=said.append)
     assert "state.json" in said[0]
     assert "the older step-000001 is used instead" in said[0]
     assert [path.name.startswith("damaged-step-000002") for path in set_aside_damaged(tmp_path)] == [True]

@@ -15,7 +15,6 @@ from cdkit.engine.checkpoint import (
     committed,
     latest,
     prune,
-    set_aside_damaged,
     verified,
     write_checkpoint,
 )
@@ -41,7 +40,6 @@ def save_and_rotate(folder: Path, step: int) -> None:
 def begin_again(folder: Path) -> None:
     """What training does first, on a folder that somebody may have left in disorder."""
     clear_unfinished(folder)
-    set_aside_damaged(folder)
 
 
 OPERATIONS: dict[str, tuple[Callable[[Path], None], int, int]] = {

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 import torch
 from cdkit.conditions import Count
-from cdkit.engine.batches import Batches, loader
+from cdkit.engine.batches import Batches
 from cdkit.engine.ema import Ema
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.load import load
 from cdkit.engine.optimizer import learning_rate
 from cdkit.engine.pack import pack
+from cdkit.engine.reading import Reading
 from cdkit.engine.run import Run
 from cdkit.engine.train import train
 from cdkit.errors import EnvironmentFault, NumericsError, SpecError, UsageError
@@ -72,7 +73,7 @@ def test_workers_change_nothing(tmp_path: Path, tiny: Tiny, whole: dict[str, str
 def test_batches_are_functions_of_the_step(tiny: Tiny) -> None:
     dataset = make_dataset(tiny())
     batches = Batches(dataset, ("text",), batch=4, seed=0)
-    ahead = list(loader(batches, start=3, stop=6, workers=0))
+    ahead = list(Reading(batches, start=3, stop=6, workers=0, patience=30))
     assert [batch.ids for batch in ahead] == [batches[step].ids for step in (3, 4, 5)]
     assert Batches(dataset, ("text",), batch=4, seed=1)[3].ids != ahead[0].ids
 
@@ -258,3 +259,19 @@ def test_a_run_that_starts_from_another_knows_how_often_that_was_silent(tmp_path
     )
     change = train(tiny("train.steps=1", other, "conditions.text.dropout=0"), tmp_path / "other", init_from=base, say=quiet)
     assert load(change.path, device="cpu").ledger.counts["text"] == Count(4, 0), "another reader's silence is another silence"
+
+
+def test_a_process_that_was_forked_does_not_hold_the_lock(tmp_path: Path, tiny: Tiny) -> None:
+    """A worker that hangs, of a training that is gone."""
+    run = Run.create(tmp_path / "run", tiny())
+    with run.lock():
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with run.lock():
+            assert f"process {os.getpid()} on " in (run.path / ".lock").read_text()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
