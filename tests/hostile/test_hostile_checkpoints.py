@@ -154,3 +154,18 @@ def test_another_version_of_a_plugin_is_told(ask: Ask, step: Path, caplog: pytes
     (message,) = caplog.messages
     assert message.startswith("run: was made with cdkit-film==9.")
     assert "; here is cdkit==" in message
+
+
+def test_a_run_that_is_started_from_stays_as_it_is(ask: Ask, step: Path, tmp_path: Path) -> None:
+    """95: it may lie where nothing can be written; what is learned goes to the new run."""
+    kept = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    for path in [tmp_path / "run", *(tmp_path / "run").rglob("*")]:
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    small = [word for override in (*TINY, "train.steps=1", "train.batch=4") for word in ("--set", override)]
+    answer = ask("train", str(SPECS / "digits.yaml"), *small, "--init-from", "run", "--out", "new", "--device", "cpu")
+    assert answer.code == 0, answer.err
+    assert {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*") if path.is_file()
+    } == kept
+    assert (tmp_path / "new" / "checkpoints" / "step-000001" / "manifest.json").is_file()
+    assert step.is_dir()
