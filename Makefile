@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint slow wheel examples example clean
+.PHONY: install demo test lint slow fuzz wheel examples example clean
 
 install: $(VENV)/installed
 
@@ -53,6 +53,18 @@ example:
 	OMP_NUM_THREADS=1 build/venv/bin/cdkit plugins check cdkit-$(NAME)
 	build/venv/bin/cdkit train plugins/examples/cdkit-$(NAME)/specs/$(NAME)_digits.yaml --out build/runs/$(NAME) --set train.steps=200
 	build/venv/bin/cdkit sample build/runs/$(NAME) --prompt seven --out build/drawn/$(NAME)
+
+# Five targets with atheris, which lies in a folder of its own, and a million bent specs; each goes on where it stopped.
+FUZZ_SECONDS ?= 600
+FUZZ_MUTANTS ?= 1000000
+FUZZED := spec manifest checkpoint prompt image
+
+fuzz: install
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/fuzz/atheris atheris==3.0.0
+	@for target in $(FUZZED); do \
+		PYTHONPATH=build/fuzz/atheris OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(FUZZ_SECONDS) || exit 1; \
+	done
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/mutants.py --until $(FUZZ_MUTANTS) --processes $$(nproc)
 
 # What editors check YAML with, and tests/editor speaks to; its node is that of the dev extras.
 $(VENV)/language-server: $(VENV)/installed

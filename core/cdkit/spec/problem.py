@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cdkit.errors import PluginError, SpecError
+from cdkit.registry.names import visible
 from cdkit.spec.place import Place
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, where in the file and where in the spec, and how to mend it."""
+    """What is wrong, where in the file and where in the spec, and how to mend it; letters that deceive as their escapes."""
 
     place: Place
     path: str  # "backbone.width", "injectors.0.use"; "" for the file itself
@@ -20,6 +21,10 @@ class Problem:
     hint: str = ""
     code: str = "value"
     plugin: bool = False  # the spec is right, and the plugin that it names is broken
+
+    def __post_init__(self) -> None:
+        for name in ("path", "message", "hint"):
+            object.__setattr__(self, name, visible(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.place}: {self.path}: {self.message}" if self.path else f"{self.place}: {self.message}"
