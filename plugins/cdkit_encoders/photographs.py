@@ -73,7 +73,7 @@ def _of_file(path: Path, name: str) -> Picture:
         if path.stat().st_size > MOST_BYTES:
             raise PromptError(f"{name}: {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read", hint="make it smaller")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_measure` asks for less
+            warnings.simplefilter("ignore")  # of bombs, since `_measure` asks for less, and of what EXIF says wrongly
             with Image.open(path, formats=FORMATS) as picture:
                 _measure(picture.width, picture.height, name)
                 if picture.format == "PNG":  # its checksums, which decoding does not look at

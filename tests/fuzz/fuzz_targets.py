@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,8 @@ from cdkit_encoders.emphasis import fragments
 from cdkit_encoders.photographs import read as read_photographs
 from cdkit_encoders.prompts import read, shown
 from torch import nn
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @cache
@@ -72,8 +75,10 @@ def manifest(content: bytes) -> None:
 
 
 def checkpoint(content: bytes) -> None:
-    """Weights, whose manifest is right, into a network; and the state that lies beside them."""
+    """Weights, whose manifest is right, into a network; and the state beside them. `h`: a header whose length is right."""
     kind, content = content[:1], content[1:]
+    if kind == b"h":
+        content = len(content).to_bytes(8, "little") + content + bytes(24)
     name = STATE if kind == b"s" else "backbone.safetensors"
     written(folder() / name, content)
     found = Checkpoint(folder(), {"step": 1, "files": {name: {}}})
@@ -107,7 +112,26 @@ def prompt(content: bytes) -> None:
 
 
 def image(content: bytes) -> None:
-    """A picture, by each of the three readers of files."""
+    """A picture, by each of the three readers of files; of a PNG also with its checksums right, behind which most of it lies."""
+    pictured(content)
+    if (whole := checked(content)) != content:
+        pictured(whole)
+
+
+def checked(content: bytes) -> bytes:
+    """A PNG with the right checksum behind each chunk."""
+    if not content.startswith(SIGNATURE):
+        return content
+    made, place = bytearray(SIGNATURE), len(SIGNATURE)
+    while place + 12 <= len(content):
+        end = place + 8 + int.from_bytes(content[place : place + 4], "big")
+        chunk = content[place + 4 : end]
+        made += content[place : place + 4] + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+        place = end + 4
+    return bytes(made) + content[place:]
+
+
+def pictured(content: bytes) -> None:
     path = written(folder() / "picture.png", content)
 
     def of_folder() -> None:

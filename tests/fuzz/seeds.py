@@ -15,6 +15,11 @@ from PIL import Image
 from safetensors.torch import save
 
 HERE = Path(__file__).parent
+HEADER = {
+    "__metadata__": {"a": "b"},
+    "bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+    "weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [8, 24]},
+}
 
 
 def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
@@ -73,6 +78,7 @@ def checkpoints() -> dict[str, bytes]:
         "half": b"w" + save({key: value.half() for key, value in right.items()}),
         "bytes": b"w" + save({"weight": torch.zeros(2, 2, dtype=torch.uint8), "bias": torch.zeros(2, dtype=torch.bool)}),
         "none": b"w" + save({}),
+        "header": b"h" + json.dumps(HEADER).encode(),
         "state": b"s" + json.dumps(state).encode(),
     }
 
