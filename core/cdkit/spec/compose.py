@@ -5,6 +5,7 @@ Refused where they stand: anchors, aliases, tags, merge keys, a second document,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from cdkit.spec.scalars import resolve
 from cdkit.spec.source import check_characters
 
 DEPTH = 32
+ODD = re.compile("[\0\ud800-\udfff]")
 NODES = 10_000
 PLAIN_DATA = "a spec is plain data"
 
@@ -78,10 +80,8 @@ class Composer:
         return self._table(event, path, depth)
 
     def _scalar(self, event: Any, path: str) -> Scalar:
-        text: str = event.value
         place = self.placed(event.start_mark)
-        if any(0xD800 <= ord(char) < 0xE000 or char == "\0" for char in text):
-            self.problems.append(Problem(place, path, "half a surrogate pair or NUL, which no text holds", code="characters"))
+        text = self._sound(event.value, place, path)
         if event.style is not None:
             return Scalar(text, text, place)
         try:
@@ -89,6 +89,13 @@ class Composer:
         except OverflowError as error:
             self.problems.append(Problem(place, path, f"{quoted(text, 24)}: {error}", code="range"))
             return Scalar(text, 0, place)
+
+    def _sound(self, text: str, place: Place, path: str) -> str:
+        """The text, less what an escape such as "\\ud800" can put into it and nothing that reads it further on can hold."""
+        if not ODD.search(text):
+            return text
+        self.problems.append(Problem(place, path, "half a surrogate pair or NUL, which no text holds", code="characters"))
+        return ODD.sub("\ufffd", text)
 
     def _listing(self, event: Any, path: str, depth: int) -> Listing:
         items: list[Node] = []
@@ -115,7 +122,7 @@ class Composer:
             raise self._fatal(event, f"{path or 'a mapping'} has a key that is no text", code="syntax")
         if event.value == "<<" and event.style is None:
             raise self._fatal(event, f"`<<` merges mappings; {PLAIN_DATA}", "use `extends:` for a whole file", code="merge")
-        return event.value
+        return self._sound(event.value, self.placed(event.start_mark), path)
 
     def _check(self, event: Any, depth: int) -> None:
         """Anchors, aliases and tags are refused, and so is what is too deep or too much."""

@@ -47,7 +47,7 @@ def read_tree(root: Table, problems: Sequence[Problem], registry: Registry) -> S
     draft = Draft(registry)
     spec = drafted(draft, root)
     draft.problems += crossed(root)
-    unread = {problem.place for problem in problems if problem.code == "range"}
+    unread = {problem.place for problem in problems if problem.code in ("range", "characters")}
     draft.problems = [*problems] + [problem for problem in draft.problems if problem.place not in unread]
     if draft.problems or spec is None:
         raise refusal(draft.problems)

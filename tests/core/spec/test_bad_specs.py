@@ -78,6 +78,9 @@ CASES = [
     ("mult: [1, 2, 4]", "depth: two", "s.yaml:15:40: backbone.depth: 'two' is text; expected an integer greater than 0 or a list of integers, each of at least 0"),
     ("scale: 2.5", "interval: [1]", "s.yaml:17:32: guidance.interval: a list of 1; expected a list of 2: a number, a number"),
     ("scale: 2.5", "scales: {text: big}", "s.yaml:17:37: guidance.scales.text: 'big' is text; expected a number"),
+    ("  steps: 100", '  steps: "\\ud800"', "s.yaml:21:10: train.steps: half a surrogate pair or NUL, which no text holds"),
+    ("scale: 2.5", 'scales: {"\\ud800": 2}', "s.yaml:17:31: guidance.scales: half a surrogate pair or NUL, which no text holds"),
+    ("  lr: 1e-4", '  "l\\0r": 1e-4', "s.yaml:22:3: train: half a surrogate pair or NUL, which no text holds"),
     # choices
     ("schedule: cosine", "schedule: cosin", "s.yaml:16:23: diffusion.schedule: there is no 'cosin'; expected one of 'linear', 'scaled_linear', 'cosine', 'sigmoid', 'flow'; did you mean 'cosine'?"),
     (WORDS, "text: {use: words, padding: atend}", "s.yaml:6:31: conditions.text.padding: there is no 'atend'; expected one of 'mask', 'attend'; did you mean 'attend'?"),
