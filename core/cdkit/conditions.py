@@ -112,4 +112,8 @@ class Ledger:
 
     @classmethod
     def from_json(cls, written: Mapping[str, Mapping[str, int] | str]) -> Ledger:
-        return cls({name: None if isinstance(count, str) else Count(**count) for name, count in written.items()})
+        """ValueError for what `to_json` never wrote."""
+        try:
+            return cls({name: None if isinstance(count, str) else Count(**count) for name, count in written.items()})
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"is no ledger of conditions: {error}") from error

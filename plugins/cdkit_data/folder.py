@@ -158,7 +158,8 @@ class Folder(Dataset):
         for line in found.notes.lines:
             LOG.warning("%s", line)
         silent = sum(entry.values["text"] == ("",) for entry in found.entries.values())
-        LOG.info("%s: %d pictures, %d without words, %d left out", self.path, len(found.images), silent, len(found.bad))
+        tell = LOG.warning if silent or found.bad else LOG.info
+        tell("%s: %d pictures, %d without words, %d left out", self.path, len(found.images), silent, len(found.bad))
         if not found.images:
             raise DataError(f"{self.path}: none of {len(found.bad)} pictures can be used; the first: {found.bad[0]}")
 

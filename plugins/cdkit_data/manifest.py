@@ -128,6 +128,8 @@ def texts_of(line: Line, name: str) -> tuple[str, ...]:
                 f"{line}: {name!r} is {'missing (null)' if text is None else type(text).__name__}; expected text",
                 hint='write "" for a picture of which nothing is said',
             )
+        if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text):
+            raise DataError(f"{line}: {name!r} holds NUL or half a surrogate pair, which no text does", hint="remove it")
     if not texts:
         raise DataError(f"{line}: {name!r} is an empty list; expected text", hint='write "" if nothing is said')
     return tuple(text if text.strip() else "" for text in texts)

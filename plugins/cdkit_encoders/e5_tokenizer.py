@@ -20,6 +20,8 @@ class E5Tokenizer:
         self._tokenizer = PreTrainedTokenizerFast(tokenizer_object=unigram(tokens), split_special_tokens=True, **MARKS)
         self._written = tokens.written
         self.all_special_tokens = tuple(MARKS.values())
+        self.all_special_ids: list[int] = self._tokenizer.all_special_ids
+        self.unk_token_id: int = tokens.unknown
 
     @classmethod
     def at(cls, path: Path) -> E5Tokenizer:

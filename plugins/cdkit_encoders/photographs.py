@@ -76,6 +76,9 @@ def _of_file(path: Path, name: str) -> Picture:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_measure` asks for less
             with Image.open(path, formats=FORMATS) as picture:
                 _measure(picture.width, picture.height, name)
+                if picture.format == "PNG":  # its checksums, which decoding does not look at
+                    with Image.open(path, formats=FORMATS) as again:
+                        again.verify()
                 return _rgb(ImageOps.exif_transpose(picture), name)
     except PromptError:
         raise

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cdkit_encoders.hf import Source, load_tokenizer
 from cdkit_encoders.lazy import Lazy
-from cdkit_encoders.prompts import Truncation, distinct, read
+from cdkit_encoders.prompts import Truncation, Unknown, distinct, read
 from cdkit_encoders.transformer import repeated, spread
 
 
@@ -63,6 +63,10 @@ class Pretrained(Lazy, TextEncoder):
 class Padded(Pretrained):
     """One that reads `length` tokens at most, prompts of a batch filled up to the longest."""
 
+    def __init__(self, source: Source, kind: Kind, config: Any, length: int) -> None:
+        super().__init__(source, kind, config, length)
+        self._unknown = Unknown()
+
     @abstractmethod
     def read(self, ids: Tensor, mask: Tensor) -> Stream:
         """ids (B, L) int, mask (B, L) bool -> a stream of batch B."""
@@ -74,7 +78,14 @@ class Padded(Pretrained):
         for prompt, kept in zip(prompts, mask.sum(dim=1).tolist(), strict=True):
             if kept == self.length:
                 self.say_if_cut(kept, len(tokenizer(prompt, verbose=False)["input_ids"]), prompt)
+        self._say_if_unknown(tokenizer, prompts, ids)
         return self.read(ids.to(self.origin.device), mask.bool().to(self.origin.device))
+
+    def _say_if_unknown(self, tokenizer: Any, prompts: Sequence[str], ids: Tensor) -> None:
+        marks = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+        for prompt, row in zip(prompts, ids.tolist(), strict=True):
+            said = [id for id in row if id not in marks]
+            self._unknown.say(said.count(tokenizer.unk_token_id), len(said), prompt)
 
 
 def without_marks(prompt: str, marks: Sequence[str]) -> str:

@@ -69,6 +69,24 @@ class Truncation:
             log.warning("prompt %s is too long: kept %s of %s %s", shown(text), f"{kept:,}", f"{total:,}", self.unit)
 
 
+class Unknown:
+    """Says once that a tokenizer knows less than half of a prompt: another language, or a script that it never saw."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def say(self, unknown: int, total: int, text: str) -> None:
+        """Log a warning if half of the tokens or more are the one for what is unknown; later calls are silent."""
+        if unknown and 2 * unknown >= total and not self._said:
+            self._said = True
+            log.warning(
+                "prompt %s: %s of %s tokens are unknown to this encoder, which cannot tell them apart",
+                shown(text),
+                unknown,
+                total,
+            )
+
+
 def distinct(prompts: Sequence[str]) -> tuple[list[str], list[int]]:
     """Each prompt once, and for every prompt its index there: captions repeat, and one encoding serves them all."""
     order = {prompt: index for index, prompt in enumerate(dict.fromkeys(prompts))}

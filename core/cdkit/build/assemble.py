@@ -15,7 +15,7 @@ from cdkit.build.mount import Mounted, Mounting
 from cdkit.build.undrawn import Undrawn
 from cdkit.diffusion.process import Diffusion
 from cdkit.diffusion.random import derive
-from cdkit.errors import CdkitError, SpecError
+from cdkit.errors import CdkitError, EnvironmentFault, SpecError
 from cdkit.model import Model, Reader
 from cdkit.parts import Autoencoder, Backbone, Encoder, Joiner, SampleShape, Widths
 
@@ -72,13 +72,19 @@ def learning(model: Model, *, drawn: bool) -> Model:
 
 @contextmanager
 def blamed(place: Place, what: str) -> Generator[None]:
-    """A part's ValueError becomes a SpecError at the place in the spec that asked for it."""
+    """A part's ValueError becomes a SpecError at the place that asked for it, a tensor beyond 64 bits an EnvironmentFault."""
     try:
         yield
     except CdkitError:
         raise
     except (ValueError, TypeError) as error:
         raise SpecError(f"{place}: {what}: {error}") from error
+    except RuntimeError as error:
+        if "overflow" not in str(error).lower():
+            raise
+        raise EnvironmentFault(
+            f"{place}: {what}: one of its tensors needs more bytes than 64 bits can count", hint="make it narrower"
+        ) from error
 
 
 @contextmanager

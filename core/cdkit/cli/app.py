@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
-from cdkit.cli.failures import handled
+from cdkit.cli.failures import handled, let_go_of_stdout
 from cdkit.version import VERSION
 
 VERBS = {
@@ -60,6 +61,9 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # before click makes a failure of it: who stops reading has read enough
+            let_go_of_stdout()
+            ctx.exit(0)
         except Exception as error:
             if ctx.invoked_subcommand in (None, *VERBS):
                 raise
@@ -153,6 +157,9 @@ def cdkit(debug: bool) -> None:
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale that cannot print a prompt is no reason to stop
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     sys.exit(handled(lambda: cdkit.main(arguments, prog_name="cdkit", standalone_mode=False), debug=debug))

@@ -42,7 +42,9 @@ def command(
     full = assemble(read, device="meta")
     made = report(full, prove(full))
     if out is not None:
+        from cdkit.build.room import check_room
         from cdkit.engine.birth import give_birth
 
+        check_room(full)
         made["run"] = str(give_birth(read, out, init_from=init_from, say=(lambda _: None) if as_json else click.echo))
     click.echo(json.dumps(made, ensure_ascii=False) if as_json else "\n".join(lines(made)))

@@ -40,15 +40,11 @@ def failed(error: BaseException, *, debug: bool) -> int:
 
 
 def of_the_world(error: BaseException) -> int:
-    """Signals, closed pipes, full disks and exhausted memory."""
+    """Signals, full disks and exhausted memory."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return INTERRUPTED
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, BrokenPipeError):
-        # What is still in the buffer has nowhere to go; without this, Python complains once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     stopped = getattr(error, "exit_code", None)
     if isinstance(stopped, int):
         print(str(error), file=sys.stderr)
@@ -60,6 +56,19 @@ def of_the_world(error: BaseException) -> int:
         say(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), "")
         return ENVIRONMENT
     raise error
+
+
+def tell(line: str) -> None:
+    """A line on stdout, if anybody is still reading: a training goes on though the pipe that watched it is closed."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        let_go_of_stdout()
+
+
+def let_go_of_stdout() -> None:
+    """What is still in the buffer has nowhere to go; without this, Python complains once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(message: str, hint: str) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+from cdkit.cli.failures import tell
 
 
 @click.command("train")
@@ -44,16 +45,20 @@ def command(
     read = read_spec(spec, overrides=overrides)
     from cdkit.build import assemble
     from cdkit.build.liveness import prove
+    from cdkit.build.room import check_room
 
-    prove(assemble(read, device="meta"))
-    from cdkit.engine.device import be_deterministic
+    full = assemble(read, device="meta")
+    prove(full)
+    from cdkit.engine.device import be_deterministic, pick_device
+
+    check_room(full, training=pick_device(device).type == "cpu")
     from cdkit.engine.load import find_run
     from cdkit.engine.train import train
 
     if deterministic:
         be_deterministic()
     start = find_run(init_from) if init_from else None
-    say = _quiet if as_json else click.echo
+    say = _quiet if as_json else tell
     run = train(
         read,
         out or Path("runs") / read.name,
@@ -67,10 +72,10 @@ def command(
     )
     latest = run.latest()
     if as_json:
-        click.echo(json.dumps({"run": str(run.path), "step": latest.step if latest else 0}))
+        tell(json.dumps({"run": str(run.path), "step": latest.step if latest else 0}))
     else:
         then = "evaluate RUN" if read.task == "autoencoder" else "sample RUN --prompt …"
-        click.echo(f"{run.path}: saved at step {latest.step if latest else 0}; cdkit {then.replace('RUN', str(run.path))}")
+        tell(f"{run.path}: saved at step {latest.step if latest else 0}; cdkit {then.replace('RUN', str(run.path))}")
 
 
 def _quiet(line: str) -> None:

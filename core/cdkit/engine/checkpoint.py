@@ -18,6 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cdkit.conditions import Ledger
 from cdkit.errors import CheckpointError
 
 SCHEMA = 1
@@ -42,8 +43,13 @@ class Checkpoint:
         return int(self.manifest["step"])
 
     def state(self) -> dict[str, Any]:
-        """Everything that is no tensor: counters, the ledger."""
-        return json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+        """Everything that is no tensor: counters, the ledger. CheckpointError for what no save wrote."""
+        try:
+            found = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+            Ledger.from_json(found["ledger"])
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{self.folder / STATE}: is no state of a checkpoint: {error}") from error
+        return found
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of one file, on the CPU. CheckpointError if the checkpoint has no such file."""
@@ -142,7 +148,7 @@ def verified(folder: Path) -> Checkpoint:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder / MANIFEST}: missing; a checkpoint without it was never finished") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / MANIFEST}: cannot be read: {error}") from error
     _check_schema(folder, manifest)
     for name, described in manifest["files"].items():

@@ -12,7 +12,8 @@ from cdkit.build import assemble
 from cdkit.build.assemble import make_autoencoder
 from cdkit.engine.device import pick_device
 from cdkit.engine.foreign import format_of, model_of, spec_in
-from cdkit.engine.run import SPEC, Run
+from cdkit.engine.made_with import changed
+from cdkit.engine.run import SPEC, VERSIONS, Run
 from cdkit.engine.weights import load_weights
 from cdkit.errors import CheckpointError, UsageError
 from cdkit.model import Model
@@ -47,7 +48,10 @@ def load(
     checkpoint = run.latest(fallback=fallback, say=logging.getLogger("cdkit").warning)
     if checkpoint is None:
         raise CheckpointError(f"{run.path}: has no checkpoint yet", hint=f"cdkit train … --out {run.path}")
-    model = assemble(resized(run.spec(), height, width), drawn=False)
+    spec = run.spec()
+    for line in changed(run.path / VERSIONS, spec):
+        logging.getLogger("cdkit").warning(line)
+    model = assemble(resized(spec, height, width), drawn=False)
     load_weights(model, checkpoint, averaged=averaged)
     return model.to(pick_device(device)).eval()
 

@@ -21,7 +21,10 @@ def read_prompts(path: Path) -> list[str]:
 
 def _decoded(path: Path, number: int, line: bytes) -> str:
     try:
-        return line.decode()
+        text = line.decode()
     except UnicodeDecodeError as error:
         column = error.start + 1
         raise PromptError(f"{path}:{number}:{column}: not UTF-8; expected text", hint="save the file as UTF-8") from error
+    if "\0" in text:
+        raise PromptError(f"{path}:{number}:{text.index(chr(0)) + 1}: a NUL character; expected text", hint="remove it")
+    return text

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cdkit.engine.checkpoint import Checkpoint, latest
+from cdkit.engine.made_with import not_installed
 from cdkit.errors import CheckpointError, EnvironmentFault, SpecError
-from cdkit.spec import Spec, read_spec
+from cdkit.spec import Spec, SpecErrors, read_spec
 
 SPEC = "spec.yaml"
 VERSIONS = "versions.json"
@@ -56,8 +57,11 @@ class Run:
         return self.path / "checkpoints"
 
     def spec(self) -> Spec:
-        """The filled spec that the run was made with."""
-        return read_spec(self.path / SPEC)
+        """The filled spec that the run was made with. CheckpointError, saying what to install, where its parts are not here."""
+        try:
+            return read_spec(self.path / SPEC)
+        except SpecErrors as error:
+            raise not_installed(self.path / VERSIONS, error) or error from error
 
     def latest(self, *, fallback: bool = False, say: Callable[[str], None] | None = None) -> Checkpoint | None:
         """The checkpoint of the highest step, verified; None before the first save. CheckpointError if it is damaged.

@@ -21,6 +21,7 @@ from cdkit.engine.device import mixed_precision, pick_device
 from cdkit.engine.ema import Ema
 from cdkit.engine.inherit import inherit
 from cdkit.engine.journal import Journal
+from cdkit.engine.made_with import changed
 from cdkit.engine.memory import memory_blamed
 from cdkit.engine.merged import merged
 from cdkit.engine.optimizer import (
@@ -33,7 +34,7 @@ from cdkit.engine.optimizer import (
 from cdkit.engine.power_ema import PowerEma, keep_snapshot
 from cdkit.engine.progress import progress
 from cdkit.engine.reading import Reading
-from cdkit.engine.run import Run, versions
+from cdkit.engine.run import SPEC, VERSIONS, Run, versions
 from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped, stoppable
 from cdkit.engine.task import TASKS
@@ -74,11 +75,13 @@ def train(
     is saved, or was before.
     """
     check_base(spec, out, init_from)
-    run = Run(out) if override and (out / "spec.yaml").is_file() else Run.create(out, spec)
+    # A run that cannot begin leaves no folder: a new one is made only when its data and its device are known to be there.
+    trainer = None if (out / SPEC).is_file() else Trainer(spec, Run(out), pick_device(device), say)
+    run = Run(out) if override and (out / SPEC).is_file() else Run.create(out, spec)
     with run.lock(), stoppable() as stop:
         if override:
             run.rewrite(spec)
-        trainer = Trainer(spec, run, pick_device(device), say)
+        trainer = trainer or Trainer(spec, run, pick_device(device), say)
         trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override))
         with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
             trainer.go(stop, minutes)
@@ -107,6 +110,7 @@ class Trainer:
         check_pictures(self.model, dataset)
         self.task = TASKS[spec.task]
         self.batches = self._batches(dataset)
+        self._note_few()
         self._fit_encoders()
         self.model.to(device).train()
         self.optimizer = make_optimizer(self.model, self.options)
@@ -123,6 +127,10 @@ class Trainer:
     def _batches(self, dataset: Dataset) -> Batches:
         columns = self.model.columns if self.spec.task == "denoise" else ()
         return Batches(dataset, columns, batch=self.options.batch, seed=self.options.seed)
+
+    def _note_few(self) -> None:
+        if (there := len(self.batches.examples)) < self.options.batch:
+            self.say(f"note: {there} training pictures for batches of {self.options.batch}: a batch holds some more than once")
 
     def _fit_encoders(self) -> None:
         """Vocabularies come from the training split's own words, before any weight is trained."""
@@ -174,6 +182,8 @@ class Trainer:
     def _restore(self, checkpoint: Checkpoint) -> None:
         load_weights(self.model, checkpoint, averaged=False)
         load_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
+        for line in changed(self.run.path / VERSIONS, self.spec):
+            self.say(f"note: {line}")
         state = checkpoint.state()
         if self.ema is not None:
             self.ema.load(checkpoint.tensors("ema"), state["ema_updates"])

@@ -103,6 +103,14 @@ def _compare(where: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor],
     ]
     if wrong:
         raise CheckpointError(f"{where}: {len(wrong)} tensors have another shape {_some(wrong)}")
+    odd = [f"{key} is {given[key].dtype}, expected {own[key].dtype}" for key in own if not _alike(own[key], given[key])]
+    if odd:
+        raise CheckpointError(f"{where}: {len(odd)} tensors have another kind of number {_some(odd)}")
+
+
+def _alike(own: Tensor, given: Tensor) -> bool:
+    """One floating point for another is a matter of precision; anything else would be another number."""
+    return own.dtype == given.dtype or (own.is_floating_point() and given.is_floating_point())
 
 
 def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:

@@ -48,7 +48,7 @@ def missing(path: Path, error: Exception) -> UsageError:
 def beside(path: Path) -> str:
     """The spec that was probably meant, or those that lie in the folder."""
     folder = path if path.is_dir() else path.parent
-    names = sorted(entry.name for entry in folder.glob("*.yaml")) if folder.is_dir() else []
+    names = sorted(entry.name for entry in folder.glob("*.yaml") if entry != path and entry.is_file()) if folder.is_dir() else []
     near = get_close_matches(path.name, names, n=1)
     if near:
         return f"did you mean {folder / near[0]}?"

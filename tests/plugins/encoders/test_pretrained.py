@@ -173,6 +173,19 @@ def test_long_prompts_are_cut(folders: dict[str, Path], kind: str, caplog: pytes
     assert len([message for message in caplog.messages if "is too long: kept 16 of " in message]) == 1
 
 
+@pytest.mark.parametrize("kind", ["t5", "bert"])
+def test_a_language_that_it_cannot_read_is_said_once(
+    folders: dict[str, Path], kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = made(kind, folders[kind])
+    encoder(["a red circle", "猫 and the dog", ""])
+    assert not caplog.messages, "one strange word among known ones is nothing to speak of"
+    encoder(["猫 狗", "鼠 鸟"])
+    (message,) = caplog.messages
+    assert message.startswith(r"prompt '\u732b \u72d7': 2 of ")
+    assert message.endswith("tokens are unknown to this encoder, which cannot tell them apart")
+
+
 @pytest.mark.parametrize(("kind", "mark"), [("clip", "<|endoftext|>"), ("t5", "</s>"), ("bert", "[SEP]")])
 def test_marks_in_a_prompt_are_text(folders: dict[str, Path], kind: str, mark: str) -> None:
     """`</s>` typed into a prompt does not end it: one token of that kind is there, the encoder's own."""
