@@ -83,7 +83,9 @@ class Reading(Iterator[Batch]):
         try:
             made: Batch | Failed = next(self._stream)
         except RuntimeError as error:
-            raise self.blamed(error) from error
+            if (fault := self.blamed(error)) is None:
+                raise
+            raise fault from error
         if isinstance(made, Failed):
             raise made.error
         self.step += 1
@@ -111,11 +113,11 @@ class Reading(Iterator[Batch]):
         hint = "a worker that is killed most often had no memory left: fewer train.workers need less"
         return DataError(f"{' and '.join(dead)}, before {waiting} was there", hint=hint)
 
-    def blamed(self, error: RuntimeError) -> BaseException:
-        """A DataError for what torch says of a worker; any other error as it is."""
+    def blamed(self, error: RuntimeError) -> DataError | None:
+        """What torch says of a worker, in our words; None for any other error."""
         if "exited unexpectedly" in str(error):
             return self.mourned()
-        return self.hung() if str(error).startswith("DataLoader timed out") else error
+        return self.hung() if str(error).startswith("DataLoader timed out") else None
 
     def hung(self) -> DataError:
         """For the worker that owes the next batch."""

@@ -75,16 +75,17 @@ def train(
     is saved, or was before.
     """
     check_base(spec, out, init_from)
-    # A run that cannot begin leaves no folder: a new one is made only when its data and its device are known to be there.
-    trainer = None if (out / SPEC).is_file() else Trainer(spec, Run(out), pick_device(device), say)
-    run = Run(out) if override and (out / SPEC).is_file() else Run.create(out, spec)
-    with run.lock(), stoppable() as stop:
-        if override:
-            run.rewrite(spec)
-        trainer = trainer or Trainer(spec, run, pick_device(device), say)
-        trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override))
-        with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
-            trainer.go(stop, minutes)
+    with stoppable() as stop:
+        # A run that cannot begin leaves no folder: a new one is made only when its data and its device are known to be there.
+        trainer = None if (out / SPEC).is_file() else Trainer(spec, Run(out), pick_device(device), say)
+        run = Run(out) if override and (out / SPEC).is_file() else Run.create(out, spec)
+        with run.lock():
+            if override:
+                run.rewrite(spec)
+            trainer = trainer or Trainer(spec, run, pick_device(device), say)
+            trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override))
+            with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
+                trainer.go(stop, minutes)
     return run
 
 
