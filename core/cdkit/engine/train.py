@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +75,17 @@ def train(
     is saved, or was before.
     """
     check_base(spec, out, init_from)
-    # A run that cannot begin leaves no folder: a new one is made only when its data and its device are known to be there.
-    trainer = None if (out / SPEC).is_file() else Trainer(spec, Run(out), pick_device(device), say)
-    run = Run(out) if override and (out / SPEC).is_file() else Run.create(out, spec)
-    with run.lock(), stoppable() as stop:
-        if override:
-            run.rewrite(spec)
-        trainer = trainer or Trainer(spec, run, pick_device(device), say)
-        trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override))
-        with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
-            trainer.go(stop, minutes)
+    with stoppable() as stop:
+        # A run that cannot begin leaves no folder: a new one is made only when its data and its device are known to be there.
+        trainer = None if (out / SPEC).is_file() else Trainer(spec, Run(out), pick_device(device), say)
+        run = Run(out) if override and (out / SPEC).is_file() else Run.create(out, spec)
+        with run.lock():
+            if override:
+                run.rewrite(spec)
+            trainer = trainer or Trainer(spec, run, pick_device(device), say)
+            trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override))
+            with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
+                trainer.go(stop, minutes)
     return run
 
 
@@ -120,7 +121,6 @@ class Trainer:
         self.callbacks = Callbacks(spec.callbacks, say)
         self.data = dataset.fingerprint()
         self.step = 0
-        self.settled = True  # weights, their averages and the counters are all of one step
         self.loss = float("nan")
         self.accelerator = accelerator(self.options, device)
         self.forward: Any = self._compiled() if self.options.compile else self.model
@@ -226,8 +226,8 @@ class Trainer:
         journal = Journal(self.run.path, self.step)
         self.callbacks.tell("began", self.run.path, self.step, self.options.steps)
         try:
-            with progress(self.options.steps, self.step) as report:
-                for group in self._groups():
+            with progress(self.options.steps, self.step) as report, closing(self._groups()) as groups:
+                for group in groups:
                     with memory_blamed(f"{self.run.path}: step {self.step + 1}", self.options, self.device):
                         self._update(group, journal)
                     report(self.step, self.loss)
@@ -237,14 +237,15 @@ class Trainer:
             self._save_once()
         except DataError:
             self._rescue()
-            raise
+            if not stop.asked:  # who is told to stop may lose its workers first
+                raise
         finally:
             journal.close()
             self.callbacks.tell("ended", self.step)
         if stop.asked and self.step < self.options.steps:
             raise Stopped(stop.asked, self.step, str(self.run.path))
 
-    def _groups(self) -> Iterator[list[Batch]]:
+    def _groups(self) -> Generator[list[Batch]]:
         """The batches of each update that is left: as many as are accumulated."""
         share = self.options.accumulate
         stream = Reading(
@@ -254,8 +255,9 @@ class Trainer:
             workers=self.options.workers,
             patience=self.options.worker_timeout,
         )
-        for _ in range(self.step, self.options.steps):
-            yield [next(stream) for _ in range(share)]
+        with closing(stream):
+            for _ in range(self.step, self.options.steps):
+                yield [next(stream) for _ in range(share)]
 
     def _update(self, group: list[Batch], journal: Journal) -> None:
         began = time.monotonic()
@@ -273,15 +275,13 @@ class Trainer:
             self.callbacks.tell("logged", self.step, values)
 
     def _take(self) -> None:
-        """The step itself. Interrupted within, nothing may be saved: half of it has happened."""
-        self.settled = False
+        """The step itself."""
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         if self.ema is not None:
             self.ema.update()
         self.power.update()
-        self.settled = True
 
     def _check(self, norm: Tensor, losses: list[Tensor]) -> None:
         """Before the update, so that the weights are still those of the last good step."""
@@ -313,7 +313,7 @@ class Trainer:
 
     def _rescue(self) -> None:
         """What was learned before the data failed."""
-        if self.settled and self.step:
+        if self.step:
             self._save_once()
             self.say(f"{self.run.path}: saved at step {self.step}; mend what is wrong and give the same command again")
 

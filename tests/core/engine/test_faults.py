@@ -147,6 +147,7 @@ def test_a_pixel_that_is_no_number_spoils_no_checkpoint(value: float, begun: Pat
 ENDS: dict[str, tuple[Callable[[], object], str]] = {
     "exits": (lambda: os._exit(7), r"worker \d \(process \d+\) ended with exit code 7, before batch \d \(pictures .* and 1 more"),
     "killed": (lambda: os.kill(os.getpid(), signal.SIGKILL), r"worker \d \(process \d+\) was killed by signal 9, before batch"),
+    "exits well": (lambda: os._exit(0), r"worker \d \(process \d+\) ended with exit code 0, before batch"),
     "segfault": (lambda: os.kill(os.getpid(), signal.SIGSEGV), r"worker \d \(process \d+\) was killed by signal 11"),
     "hangs": (lambda: time.sleep(1000), r"worker \d \(process \d+\) has not made batch \d \(pictures .*\) within 2 s"),
     "raises": (
