@@ -158,9 +158,9 @@ INDEX: dict[int, tuple[str, tuple[str, ...]]] = {
     119: ("few open files", (f"{PLACE}test_few_open_files_are_enough",)),
     120: ("a worker dies", (f"{ENGINE}test_faults.py::test_a_worker_that_ends_is_named_and_nothing_is_lost",)),
     121: ("out of memory in a step", (f"{ENGINE}test_faults.py::test_memory_that_is_not_there_is_asked_for_in_words",)),
-    122: ("killed for its memory", (f"{ENGINE}test_train.py::test_killed_at_any_moment_the_run_can_be_read",)),
+    122: ("killed for its memory", (f"{ENGINE}test_train.py::test_killed_at_any_moment_the_run_can_be_read", f"{ENGINE}test_resume.py::test_a_hundred_kills_at_random_lose_nothing")),
     123: ("out of memory in a save", (f"{ENGINE}test_crash.py::test_failed_at_every_call",)),
-    125: ("signals", (f"{ENGINE}test_train.py::test_a_signal_saves_and_exits", f"{ENGINE}test_crash.py::test_killed_before_and_after_every_call")),
+    125: ("signals", (f"{ENGINE}test_signals.py::test_one_signal_stops_saved", f"{ENGINE}test_signals.py::test_two_signals_stop_at_once_and_nothing_is_lost", f"{ENGINE}test_crash.py::test_killed_before_and_after_every_call")),
 }  # fmt: skip
 UNPROVED = {124: "a GPU that is lost: no machine of the tests has one to lose"}
 
