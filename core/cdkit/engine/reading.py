@@ -103,8 +103,11 @@ class Reading(Iterator[Batch]):
         if len(owing) == 1:  # its number, and not yet what it made
             results, worker = self._stream._worker_result_queue._reader, self._workers[owing[0]]
             come = wait([results, worker.sentinel], self.patience)
+            if not come:
+                raise self.hung()
             if results not in come:
-                raise self.mourned() if come else self.hung()
+                worker.join(self.patience)  # it closes what it had open a moment before it has ended
+                raise self.hung() if worker.is_alive() else self.mourned()
 
     def mourned(self) -> DataError:
         """For workers that are dead."""

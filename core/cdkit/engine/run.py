@@ -100,7 +100,9 @@ class Run:
             try:
                 yield
             finally:
-                _locks.remove(file)
+                if file in _locks:  # and not in a fork of this process, whose lock it is not
+                    _locks.remove(file)
+                    fcntl.flock(file, fcntl.LOCK_UN)  # closing leaves it to a fork that has not come to let go of it
 
 
 _locks: list[TextIO] = []  # that this process holds
