@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint slow fuzz wheel examples example clean
+.PHONY: install demo test long lint slow fuzz wheel examples example clean
 
 install: $(VENV)/installed
 
@@ -21,8 +21,14 @@ demo: install
 	@echo
 	@echo "The pictures: runs/demo/animals/grid.png (the model in the box) and runs/demo/drawn/grid.png (trained just now)."
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8
+	$(PYTEST)
+
+# What CI runs besides: trainings that are killed, comparisons from file to page, the tutorials to the letter.
+long: install
+	$(PYTEST) -m "long and not slow"
 
 lint: install
 	$(BIN)/ruff format --check core plugins tests

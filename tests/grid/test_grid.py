@@ -24,11 +24,14 @@ def test_the_grid_spans_all_that_is_installed(installed: Registry, spread: dict[
         assert ours == names
 
 
-SLOW = {"compile"}  # seconds for each pair
+MARKS = {
+    "compile": [pytest.mark.slow],  # seconds for each pair
+    "adaptable": [pytest.mark.long],  # a forward for every layer
+}
 
 
 def param(check: str) -> Any:
-    return pytest.param(check, marks=[pytest.mark.slow] if check in SLOW else [])
+    return pytest.param(check, marks=MARKS.get(check, []))
 
 
 @pytest.mark.parametrize("check", [param(name) for name in INJECTOR_CHECKS if name not in ALONE])

@@ -9,12 +9,17 @@ from cdkit.testing.conformance import conformance
 
 INSTALLED = Registry.installed()
 OURS = [(kind, name) for kind in KINDS for name in INSTALLED.names(kind) if INSTALLED.provider(kind, name).startswith("cdkit==")]
-LONG = {("dataset", "emoji"), ("dataset", "fashion"), ("encoder", "e5")}  # seconds each, and none in a cache that is empty
+SLOW = {("dataset", "emoji"), ("dataset", "fashion"), ("encoder", "e5")}  # seconds each, and none in a cache that is empty
+LONG = {("backbone", name) for name in ("unet", "unet_classic", "controlnet", "dit", "mmdit")} | {("dataset", "shapes")}
+
+
+def marks(part: tuple[str, str]) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] * (part in SLOW) + [pytest.mark.long] * (part in LONG)
 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [pytest.param(*part, id=".".join(part), marks=[pytest.mark.slow] if part in LONG else []) for part in OURS],
+    [pytest.param(*part, id=".".join(part), marks=marks(part)) for part in OURS],
 )
 def test_part(kind: str, name: str) -> None:
     rows = list(conformance(kind, name, INSTALLED))

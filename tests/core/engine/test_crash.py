@@ -20,6 +20,8 @@ from cdkit.engine.checkpoint import (
 )
 from crashfs import FAULTS, LOSSES, Disk, as_node, counted, failing, killed
 
+pytestmark = pytest.mark.long
+
 KEEP = 2
 
 

@@ -29,6 +29,8 @@ from cdkit.spec import Spec, read_spec
 from PIL import Image
 from torch import Tensor
 
+pytestmark = pytest.mark.long
+
 Tiny = Callable[..., Spec]
 CPU = torch.device("cpu")
 

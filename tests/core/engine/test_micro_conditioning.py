@@ -99,6 +99,7 @@ def without(model: Model, injector: str) -> Iterator[None]:
         slot.taps[injector] = tap
 
 
+@pytest.mark.long
 def test_true_sizes_explain_a_picture_better(model: Model, data: Dataset) -> None:
     sizes_are_heard(model, data)
 

@@ -66,6 +66,7 @@ def one_step(spec: Spec, run: Path) -> None:
         trainer.go(stop, None)
 
 
+@pytest.mark.long
 def test_resumed_after_every_one_of_sixty_steps_it_is_bit_equal(tmp_path: Path, whole: Path, tiny: Tiny) -> None:
     """59 of 59: each link of the chain goes on from a checkpoint, and what it leaves is what the whole run had there."""
     spec = tiny(*SIXTY)
@@ -140,6 +141,7 @@ def long(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> dict[str, str]
     return files(train(spec, tmp_path_factory.mktemp("long") / "run", say=quiet).path)
 
 
+@pytest.mark.long
 def test_a_hundred_kills_at_random_lose_nothing(tmp_path: Path, tiny: Tiny, long: dict[str, str]) -> None:
     random_kills(tmp_path, tiny, long, 100)
 

@@ -222,6 +222,7 @@ def test_a_signal_saves_and_exits(tmp_path: Path, tiny: Tiny, number: int, code:
     assert checkpoint.step == len(metrics.read_text().splitlines())
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_the_run_can_be_read(tmp_path: Path, tiny: Tiny) -> None:
     """kill -9 while it saves after every step: the latest checkpoint verifies, and the run goes on from it."""
     path = tmp_path / "spec.yaml"

@@ -97,6 +97,7 @@ def test_sdxl_s_silence_and_sizes_are_heard(sdxl: Path) -> None:
     assert np.abs(silent - of_sdxl(sdxl, None, original_size=(900, 16))).max() > 2
 
 
+@pytest.mark.long
 def test_sdxl_goes_round(sdxl: Path, tmp_path: Path) -> None:
     """Folder, run, one file, run, folder: their pipeline draws the same from the last as from the first."""
     runner = CliRunner()
