@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cdkit.parts import EnvironmentFault
+from cdkit.parts import EnvironmentFault, cached_model, missing_model, model_folder, read_json
 
 FILE = "diffusion_pytorch_model.safetensors"
-LARGEST = 1 << 20  # bytes of a configuration
 OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # attention's names before diffusers 0.12
 
 
@@ -29,26 +26,10 @@ class Shape(NamedTuple):
 def shape_of(model: str) -> tuple[Shape, Path | None]:
     """The shape of a model, and its folder if it is one or is cached. ValueError if it is unknown or cannot be read."""
     shipped: dict[str, Any] = json.loads(resources.files("cdkit_autoencoders").joinpath("configs", "kl.json").read_text("utf-8"))
-    if model in shipped:
-        return made(shipped[model], model), None
-    folder = Path(model) if model and Path(model).is_dir() else cached(model)
+    folder = model_folder(model, shipped)
     if folder is None:
-        near = get_close_matches(model, shipped, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"{model!r} is no folder here, and no configuration of that name ships with cdkit; the nearest that does is "
-            f"{near!r} (all: {', '.join(shipped)})"
-        )
-    return made(read(folder / "config.json"), str(folder / "config.json")), folder
-
-
-def read(path: Path) -> Any:
-    """The contents of a small JSON file; ValueError if it is not one."""
-    try:
-        if not path.is_file() or path.stat().st_size > LARGEST:
-            raise ValueError(f"{path}: expected a JSON file of at most {LARGEST} bytes")
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: it cannot be read as JSON: {error}") from error
+        return made(shipped[model], model), None
+    return made(read_json(folder / "config.json"), str(folder / "config.json")), folder
 
 
 def made(config: Any, where: str) -> Shape:
@@ -67,29 +48,11 @@ def made(config: Any, where: str) -> Shape:
     return shape
 
 
-def cached(name: str) -> Path | None:
-    """The folder of a model in the local Hugging Face cache; None if it is not there. The network is not asked."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII) or ".." in name:
-        return None
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-
-
 def located(model: str, folder: Path | None) -> Path:
     """The weights' file. EnvironmentFault, saying where it looked and how to get them, if it is not there."""
-    folder = folder or cached(model)
+    folder = folder or cached_model(model)
     if folder is None:
-        from huggingface_hub.constants import HF_HUB_CACHE
-
-        raise EnvironmentFault(
-            f"the weights of {model} are not on this machine; looked in {HF_HUB_CACHE}",
-            hint=f"`hf download {model}` puts them there; or name a local folder: `model: path/to/folder`",
-        )
+        raise missing_model(model)
     if not (folder / FILE).is_file():
         raise EnvironmentFault(f"{folder} has no {FILE}", hint="name a folder that holds the model's safetensors")
     return folder / FILE

@@ -13,7 +13,7 @@ from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Positive, Stream, TextEncoder, Widths
 
 from cdkit_encoders.prompts import Truncation, distinct, read
-from cdkit_encoders.transformer import Transformer, packed, repeated, spread
+from cdkit_encoders.transformer import Transformer, repeated
 
 
 class Bytes(TextEncoder):
@@ -36,9 +36,7 @@ class Bytes(TextEncoder):
     def forward(self, raw: Sequence[Any]) -> Stream:
         """B prompts -> a stream; equal prompts are read once. PromptError for what is no text (see cdkit_encoders.prompts)."""
         prompts, index = distinct(read(raw))
-        ids, mask = packed([self._bytes(prompt) for prompt in prompts], self.length)
-        device = self.transformer.device
-        return spread(self.transformer(ids.to(device), mask.to(device)), index)
+        return self.transformer.read([self._bytes(prompt) for prompt in prompts], index, self.length)
 
     def null(self, n: int) -> Stream:
         """The empty prompt, n times."""

@@ -10,13 +10,12 @@ import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
-from cdkit.parts import EnvironmentFault
+from cdkit.parts import EnvironmentFault, cached_model, missing_model, model_folder, read_json
 from torch import nn
 
 FORBIDDEN = frozenset(
@@ -31,7 +30,7 @@ FORBIDDEN = frozenset(
         "_experts_implementation",
     }
 )
-LARGEST = 1 << 20  # bytes of a configuration, and the largest number in one
+LARGEST = 1 << 20  # the largest number in a configuration
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
 SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
@@ -47,12 +46,9 @@ class Source:
 
     def found(self) -> Path:
         """The folder with the weights. EnvironmentFault, saying where it looked and how to get them, if there is none."""
-        folder = self.folder or cached(self.name)
+        folder = self.folder or cached_model(self.name)
         if folder is None:
-            raise EnvironmentFault(
-                f"the weights of {self.name} are not on this machine; looked in {cache_folder()}",
-                hint=f"`hf download {self.name}` puts them there; or name a local folder: `model: path/to/folder`",
-            )
+            raise missing_model(self.name)
         check_folder(folder)
         return folder
 
@@ -64,15 +60,9 @@ def source(family: str, model: str, keys: Sequence[str], *, part: str = "text_co
     three, or its configuration cannot be used.
     """
     shipped = configs(family)
-    if model in shipped:
-        return Source(model, shipped[model])
-    folder = Path(model) if model and Path(model).is_dir() else cached(model)
+    folder = model_folder(model, shipped)
     if folder is None:
-        near = get_close_matches(model, shipped, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"{model!r} is no folder here, and no configuration of that name ships with cdkit; the nearest that does is "
-            f"{near!r} (all: {', '.join(shipped)})"
-        )
+        return Source(model, shipped[model])
     return Source(model, read_config(folder / "config.json", keys, part=part), folder)
 
 
@@ -105,16 +95,6 @@ def read_config(path: Path, keys: Sequence[str], *, part: str = "text_config") -
     return config
 
 
-def read_json(path: Path) -> Any:
-    """The contents of a small JSON file; ValueError if it is not one."""
-    try:
-        if not path.is_file() or path.stat().st_size > LARGEST:
-            raise ValueError(f"{path}: expected a JSON file of at most {LARGEST} bytes")
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: it cannot be read as JSON: {error}") from error
-
-
 def refuse_forbidden(path: Path, value: Any) -> None:
     """ValueError if a key at any depth names code to run or a switch that only a command line may set."""
     for key in keys_in(value):
@@ -128,25 +108,6 @@ def keys_in(value: Any) -> Iterator[str]:
         yield from value
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from keys_in(part)
-
-
-def cache_folder() -> Path:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    return Path(HF_HUB_CACHE)
-
-
-def cached(name: str) -> Path | None:
-    """The folder of a model in the local cache, by `owner/name`; None if it is not there. The network is not asked."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII) or ".." in name:
-        return None
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
 
 
 def check_folder(folder: Path) -> None:

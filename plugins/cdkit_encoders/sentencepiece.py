@@ -17,7 +17,7 @@ from cdkit.parts import CdkitError, DataError, Positive, Stream, TextEncoder, Wi
 from torch import Tensor
 
 from cdkit_encoders.prompts import Truncation, distinct, read
-from cdkit_encoders.transformer import Transformer, packed, repeated, spread
+from cdkit_encoders.transformer import Transformer, repeated
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -72,9 +72,8 @@ class SentencePiece(TextEncoder):
         """B prompts -> a stream; equal prompts are read once. CdkitError before `fit`, PromptError for what is no text."""
         prompts, index = distinct([spaced(prompt) for prompt in read(raw)])
         pieces: list[list[int]] = self._reader().encode(prompts)
-        ids, mask = packed([self._cut(row, prompt) for row, prompt in zip(pieces, prompts, strict=True)], self.length)
-        device = self.transformer.device
-        return spread(self.transformer(ids.to(device), mask.to(device)), index)
+        rows = [self._cut(row, prompt) for row, prompt in zip(pieces, prompts, strict=True)]
+        return self.transformer.read(rows, index, self.length)
 
     def null(self, n: int) -> Stream:
         """The empty prompt, n times."""

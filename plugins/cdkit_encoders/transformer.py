@@ -39,6 +39,11 @@ class Transformer(nn.Module):
     def device(self) -> torch.device:
         return self.pieces.weight.device
 
+    def read(self, rows: Sequence[Sequence[int] | bytes], index: Sequence[int], length: int) -> Stream:
+        """Distinct rows of pieces, none longer than length - 2, and for every prompt its row -> a stream, a prompt a row."""
+        ids, mask = packed(rows, length)
+        return spread(self(ids.to(self.device), mask.to(self.device)), index)
+
     def forward(self, ids: Tensor, mask: Tensor) -> Stream:
         """ids (B, L) int, mask (B, L) bool -> tokens (B, L, D), zero where masked; pooled (B, D), their projected mean."""
         weight = self.pieces.weight

@@ -30,6 +30,12 @@ FLOORS = {
     "errors": 0,
     "version": 0,
     "cache": 0,
+    "adaptable": 0,
+    "figures": 0,
+    "foreign": 0,
+    "judging": 0,
+    "learning": 0,
+    "pretrained": 0,
 }
 
 

@@ -5,7 +5,7 @@ Among them is micro-conditioning: the encoder `size` through `add`, alone and be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,10 +13,9 @@ import torch
 from cdkit.build import assemble
 from cdkit.build.liveness import Proof, prove
 from cdkit.errors import SpecError
-from cdkit.parts import Joined, Site, Stream
 from cdkit.registry import Registry
 from cdkit.spec import read_spec
-from torch import Tensor, nn
+from wrong_taps import Deaf, with_taps
 
 INSTALLED = Registry.installed()
 BACKBONES = {
@@ -44,33 +43,6 @@ COMBINATIONS: dict[str, Told] = {
     "words in context and in norms": (("in_context", "text", ""), ("adaln_single", "text", "")),
     "three": (("perceiver", "text", ", heads: 2"), ("adagn", "sizes", ""), ("weights", "boxes", ", rank: 2")),
 }
-
-
-class Deaf(nn.Module):
-    """A tap that prepares as it should and then never listens."""
-
-    def __init__(self, tap: Any) -> None:
-        super().__init__()
-        self.tap = tap
-
-    def prepare(self, *streams: Stream) -> Any:
-        return self.tap.prepare(*streams)
-
-    def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
-        out = self.tap(h, signal, emb)
-        return Joined(h[:, :1]) if isinstance(out, Joined) else h
-
-
-def severed(name: str) -> Callable[..., Any]:
-    """The real injector, all of whose taps are deaf."""
-    real = INSTALLED.get("injector", name)
-
-    class Severed(real):
-        def tap(self, site: Site) -> Any:
-            tap = super().tap(site)
-            return None if tap is None else Deaf(tap)
-
-    return Severed
 
 
 def proof_of(backbone: str, told: Told, parts: Mapping[tuple[str, str], Any] | None = None, cut: int | None = None) -> Proof:
@@ -113,7 +85,7 @@ SEVERED = [
 def test_one_that_is_severed_is_named_though_the_others_live(backbone: str, told: Told, place: int) -> None:
     use = told[place][0]
     with pytest.raises(SpecError, match=rf"what it says cannot reach the output through '{use}'"):
-        proof_of(backbone, told, {("injector", "severed"): severed(use)}, place)
+        proof_of(backbone, told, {("injector", "severed"): with_taps(INSTALLED.get("injector", use), Deaf)}, place)
 
 
 def test_a_combination_starts_as_what_is_told_nothing() -> None:

@@ -11,52 +11,39 @@ import torch
 from cdkit.parts import Joined, Stream
 from cdkit.testing import INJECTOR_CHECKS, InjectorCase
 from cdkit.testing.case import InjectorFactory
-from torch import Tensor, nn
+from torch import Tensor
+from wrong_taps import Wrapped
 
 
-class Mutant(nn.Module):
-    """A real tap in a wrapper that does one thing wrong."""
-
-    def __init__(self, tap: Any) -> None:
-        super().__init__()
-        self.tap = tap
-
-    def prepare(self, *streams: Stream) -> Any:
-        return self.tap.prepare(*streams)
-
-    def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
-        return self.tap(h, signal, emb)
-
-
-class IgnoresText(Mutant):
+class IgnoresText(Wrapped):
     def prepare(self, *streams: Stream) -> Any:
         return self.tap.prepare(*[changed(stream, torch.zeros_like) for stream in streams])
 
 
-class HearsNothing(Mutant):
+class HearsNothing(Wrapped):
     def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
         out = self.tap(h, signal, emb)
         return Joined(h[:, :0]) if isinstance(out, Joined) else h
 
 
-class IgnoresMask(Mutant):
+class IgnoresMask(Wrapped):
     def prepare(self, *streams: Stream) -> Any:
         return self.tap.prepare(*[replace(stream, mask=None) for stream in streams])
 
 
-class IgnoresImage(Mutant):
+class IgnoresImage(Wrapped):
     def prepare(self, *streams: Stream) -> Any:
         words, image = streams
         return self.tap.prepare(words, changed(image, torch.zeros_like))
 
 
-class IgnoresImageMask(Mutant):
+class IgnoresImageMask(Wrapped):
     def prepare(self, *streams: Stream) -> Any:
         words, image = streams
         return self.tap.prepare(words, replace(image, mask=None))
 
 
-class LeaksPadding(Mutant):
+class LeaksPadding(Wrapped):
     """Attends as the mask says, but lets masked words into its arithmetic, where zero times NaN is NaN."""
 
     def prepare(self, *streams: Stream) -> Any:
@@ -65,22 +52,22 @@ class LeaksPadding(Mutant):
         return (leaves[0] + leak[:, None, None], *leaves[1:])
 
 
-class WrongBatchOrder(Mutant):
+class WrongBatchOrder(Wrapped):
     def prepare(self, *streams: Stream) -> Any:
         return self.tap.prepare(*[changed(stream, lambda value: value.roll(1, 0), mask=True) for stream in streams])
 
 
-class HearsNeighbours(Mutant):
+class HearsNeighbours(Wrapped):
     def prepare(self, *streams: Stream) -> Any:
         return self.tap.prepare(*[changed(stream, lambda value: value + value.mean(0, keepdim=True)) for stream in streams])
 
 
-class StartsLoud(Mutant):
+class StartsLoud(Wrapped):
     def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
         return self.tap(h, signal, emb) * 1.5
 
 
-class CannotLearn(Mutant):
+class CannotLearn(Wrapped):
     def __init__(self, tap: Any) -> None:
         super().__init__(tap)
         for parameter in self.parameters():
@@ -91,7 +78,7 @@ class LearnsWithoutListening(IgnoresText):
     """Has a gradient at birth, and yet no step makes it hear."""
 
 
-class SpoilsTheStream(Mutant):
+class SpoilsTheStream(Wrapped):
     def prepare(self, *streams: Stream) -> Any:
         signal = self.tap.prepare(*streams)
         for stream in streams:
@@ -99,12 +86,12 @@ class SpoilsTheStream(Mutant):
         return signal
 
 
-class DrawsRandomNumbers(Mutant):
+class DrawsRandomNumbers(Wrapped):
     def prepare(self, *streams: Stream) -> Any:
         return self.tap.prepare(*[changed(stream, lambda value: value + torch.randn_like(value)) for stream in streams])
 
 
-class NarrowKeys(Mutant):
+class NarrowKeys(Wrapped):
     """Keys of another width than the self-attention's."""
 
     def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
@@ -112,12 +99,12 @@ class NarrowKeys(Mutant):
         return replace(joined, keys=joined.keys[..., 1:])
 
 
-class AnswersInFloat64(Mutant):
+class AnswersInFloat64(Wrapped):
     def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
         return self.tap(h, signal, emb).double()
 
 
-MUTANTS: list[tuple[type[Mutant], str, str]] = [
+MUTANTS: list[tuple[type[Wrapped], str, str]] = [
     (IgnoresText, "cross_attention", "matters"),
     (IgnoresText, "film", "matters"),
     (IgnoresText, "adagn", "matters"),
@@ -177,7 +164,7 @@ def changed(stream: Stream, change: Callable[[Tensor], Tensor], *, mask: bool = 
     return replace(stream, **{form: change(value) for form, value in forms.items() if value is not None})
 
 
-def mutated(factory: InjectorFactory, mutant: type[Mutant]) -> InjectorFactory:
+def mutated(factory: InjectorFactory, mutant: type[Wrapped]) -> InjectorFactory:
     class Injector:
         def __init__(self, *args: Any) -> None:
             self.real = factory(*args)
@@ -190,7 +177,7 @@ def mutated(factory: InjectorFactory, mutant: type[Mutant]) -> InjectorFactory:
 
 
 @pytest.mark.parametrize(("mutant", "arm", "check"), MUTANTS, ids=lambda value: getattr(value, "__name__", value))
-def test_a_mutant_is_caught(case: InjectorCase, mutant: type[Mutant], check: str) -> None:
+def test_a_mutant_is_caught(case: InjectorCase, mutant: type[Wrapped], check: str) -> None:
     name, factory = next(iter(case.factories.items()))
     with pytest.raises(AssertionError, match=f"^{check}: .*: measured .*, allowed .*"):
         INJECTOR_CHECKS[check](replace(case, factories={name: mutated(factory, mutant)}))

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import click
+from cdkit.cli.family import Family
 
 SCALES = ("tiny", "small", "gpu")  # as in cdkit.compare.claim, which --help does not import
 
 
-@click.group("claim")
+@click.group("claim", cls=Family)
 def command() -> None:
     """Published findings as code: list them, try one again."""
 

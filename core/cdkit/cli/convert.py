@@ -31,7 +31,8 @@ def command(
 ) -> None:
     """Convert SOURCE to TARGET: a run, a diffusers folder, or a single file of CompVis or sgm.
 
-        cdkit convert v1-5-pruned.safetensors runs/sd15 --tokenizer clip-vit-large-patch14
+    \b
+        cdkit convert v1-5.safetensors runs/sd15 --tokenizer clip-vit-large-patch14
 
     The architecture is found out from the tensors' shapes and said; every tensor must have a place; what was written is read
     back and compared, bit by bit.

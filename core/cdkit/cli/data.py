@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from cdkit.cli.family import Family
 
 if TYPE_CHECKING:
     from cdkit.parts import Dataset, Example
 
 
-@click.group("data")
+@click.group("data", cls=Family)
 def command() -> None:
     """Data sets: what there is, fetch one, look at one."""
 

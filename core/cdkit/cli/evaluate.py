@@ -57,6 +57,7 @@ def command(
 
     Choose a guidance scale on the validation split, then judge it on the test split:
 
+    \b
         cdkit evaluate RUN --metric said_drawn --split validation --guidance 1,1.5,2
     """
     from cdkit.cache import cache_folder

@@ -20,8 +20,8 @@ def command(run: str, over: Path, out: Path | None, as_json: bool) -> None:
 
     From "it draws whatever its training set held" to "say it and it draws it":
 
+    \b
         cdkit graft runs/unconditional --injectors words.yaml --out runs/told
-
         cdkit train runs/told/spec.yaml --out runs/told
     """
     from cdkit.engine.graft import graft

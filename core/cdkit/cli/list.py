@@ -9,11 +9,10 @@ import click
 from cdkit.hooks import KINDS
 
 
-@click.command("list")
-@click.argument("kind", required=False, type=click.Choice(KINDS))
+@click.command("list", help=f"List the parts that a spec can name, all of them or those of one KIND: {', '.join(KINDS)}.")
+@click.argument("kind", required=False, type=click.Choice(KINDS), metavar="[KIND]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def command(kind: str | None, as_json: bool) -> None:
-    """List the parts that a spec can name, all of them or those of one KIND."""
     rows = list(parts((kind,) if kind else KINDS))
     if as_json:
         click.echo(json.dumps(rows))

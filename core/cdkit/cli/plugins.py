@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from cdkit.cli.family import Family
 
 if TYPE_CHECKING:
     from cdkit.registry import Record, Registry
@@ -31,7 +32,7 @@ WHAT = (
 )  # those of cdkit.scaffold, said again here so that nothing is imported for `--help`
 
 
-@click.group("plugins", invoke_without_command=True)
+@click.group("plugins", cls=Family, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from cdkit.cli.family import Family
 
 if TYPE_CHECKING:
     from cdkit.engine.run import Run
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 FOLDER = click.Path(path_type=Path)
 
 
-@click.group("runs")
+@click.group("runs", cls=Family)
 def command() -> None:
     """The runs in a folder, listed, verified and made smaller."""
 

@@ -76,6 +76,8 @@ def command(
         if not as_json:
             click.echo(f"{path}: {added.summary()}, times {scale:g}")
     values = said(model, asked, given, n)
+    if model.columns and not values:
+        click.echo(f"{model.spec.name} reads {', '.join(model.columns)} and is told nothing: -p says what to draw", err=True)
     samples = model.sample(
         values,
         start=start_of(model, image, mask, strength),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from cdkit.cli.family import Family
 
 if TYPE_CHECKING:
     from cdkit.spec.leaves import Leaf
@@ -15,7 +16,7 @@ SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", hel
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group("spec")
+@click.group("spec", cls=Family)
 def command() -> None:
     """Fill, show, compare and explain specs. The plugins that they name are imported; nothing is built."""
 

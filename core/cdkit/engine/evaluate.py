@@ -53,7 +53,10 @@ def evaluate(examined: Examined, asked: Sequence[Asked], *, scales: Sequence[Sca
 def make_dataset(spec: Spec) -> Dataset:
     """The data set that the spec names. UsageError where it names none."""
     if spec.data is None:
-        raise UsageError(f"{spec.name} has no `data:`, so there is nothing to judge it on", hint="add `data:` to the spec")
+        raise UsageError(
+            f"{spec.name} has no `data:`, so there are no pictures to learn from or to judge it by",
+            hint="add `data:` to the spec",
+        )
     with blamed(spec.data.place, "data"):
         dataset: Dataset = spec.data.factory()(**spec.data.keywords)
     return dataset

@@ -19,6 +19,7 @@ from cdkit.parts import Joined, Site, Stream
 from cdkit.registry import Registry
 from cdkit.spec import read_spec
 from torch import Tensor, nn
+from wrong_taps import Deaf, Wrapped, with_taps
 
 SPECS = Path(__file__).parents[3] / "specs"
 INSTALLED = Registry.installed()
@@ -82,32 +83,14 @@ def proof_of(tmp_path: Path, text: str, parts: Mapping[tuple[str, str], Callable
 # --------------------------------------------------------------------------- injectors with an edge cut
 
 
-class Deaf(nn.Module):
-    """A tap that prepares as it should and then never listens."""
-
-    def __init__(self, tap: Any) -> None:
-        super().__init__()
-        self.tap = tap
-
-    def prepare(self, *streams: Stream) -> Any:
-        return self.tap.prepare(*streams)
-
-    def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
-        out = self.tap(h, signal, emb)
-        return Joined(h[:, :1]) if isinstance(out, Joined) else h
-
-
-class Muffled(Deaf):
+class Muffled(Wrapped):
     """A tap that listens to a signal made of nothing but zeros."""
 
     def prepare(self, *streams: Stream) -> Any:
         return self.tap.prepare(*[Stream(*[None if f is None else zeros(f) for f in forms(s)]) for s in streams])
 
-    def forward(self, h: Tensor, signal: Any, emb: Tensor) -> Any:
-        return self.tap(h, signal, emb)
 
-
-class Faint(Muffled):
+class Faint(Wrapped):
     """A tap whose stream depends on what was said, times nothing: only numbers can tell."""
 
     def prepare(self, *streams: Stream) -> Any:
@@ -124,18 +107,6 @@ def zeros(form: Tensor) -> Tensor:
     return torch.ones_like(form) if form.dtype == torch.bool else torch.zeros_like(form)
 
 
-def cut(name: str, mutant: type[Deaf]) -> Callable[..., Any]:
-    """The real injector `name`, every tap of which is wrapped in the mutant."""
-    real = INSTALLED.get("injector", name)
-
-    class Cut(real):
-        def tap(self, site: Site) -> Any:
-            tap = super().tap(site)
-            return None if tap is None else mutant(tap)
-
-    return Cut
-
-
 @pytest.mark.parametrize("name", INJECTORS)
 def test_a_good_spec_is_proved_alive(tmp_path: Path, name: str) -> None:
     proof = proof_of(tmp_path, spec_text(INJECTORS[name]))
@@ -146,12 +117,12 @@ def test_a_good_spec_is_proved_alive(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("mutant", [Deaf, Muffled, Faint])
 @pytest.mark.parametrize("name", INJECTORS)
-def test_a_deaf_injector_is_caught(tmp_path: Path, name: str, mutant: type[Deaf]) -> None:
+def test_a_deaf_injector_is_caught(tmp_path: Path, name: str, mutant: type[Wrapped]) -> None:
     text = spec_text(INJECTORS[name].replace(f"use: {name}", "use: cut, name: cut"))
     with pytest.raises(
         SpecError, match=r"tiny\.yaml:6:9: conditions\.text: what it says cannot reach the output through 'cut'"
     ) as caught:
-        proof_of(tmp_path, text, {("injector", "cut"): cut(name, mutant)})
+        proof_of(tmp_path, text, {("injector", "cut"): with_taps(INSTALLED.get("injector", name), mutant)})
     assert {Deaf: "signal", Muffled: "prepare", Faint: "prepare"}[mutant] in str(caught.value)
 
 
@@ -281,7 +252,7 @@ def test_two_injectors_are_proved_one_by_one(tmp_path: Path) -> None:
     """A deaf injector is caught although a good one beside it carries the same condition."""
     text = spec_text("{use: film, streams: [text]}\n  - {use: cut, name: cut, streams: [text]}")
     with pytest.raises(SpecError, match="through 'cut'"):
-        proof_of(tmp_path, text, {("injector", "cut"): cut("add", Deaf)})
+        proof_of(tmp_path, text, {("injector", "cut"): with_taps(INSTALLED.get("injector", "add"), Deaf)})
 
 
 # --------------------------------------------------------------------------- no false alarm

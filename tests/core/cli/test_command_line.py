@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from cdkit.cli.app import VERBS, cdkit
 from cdkit.cli.failures import failed, handled, inert
 from cdkit.errors import CheckpointError, DataError, EnvironmentFault, NumericsError, PluginError, SpecError, UsageError
+from click.testing import CliRunner
 
 SPECS = Path(__file__).parents[3] / "specs"
 HEAVY = ("torch", "transformers", "pydantic", "yaml", "rich", "numpy", "PIL")
@@ -31,11 +34,42 @@ def test_help_imports_nothing_heavy() -> None:
     assert all(verb in said for verb in VERBS)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help(verb: str) -> None:
+def found(verb: str) -> click.Command:
     command = cdkit.get_command(cdkit.make_context("cdkit", ["--help"], resilient_parsing=True), verb)
     assert command is not None
-    assert command.help
+    return command
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str) -> None:
+    assert found(verb).help
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if isinstance(found(verb), click.Group)])
+def test_no_line_of_help_is_cut(verb: str) -> None:
+    command = found(verb)
+    assert isinstance(command, click.Group)
+    said = " ".join(CliRunner().invoke(cdkit, [verb, "--help"], terminal_width=80).output.split())
+    for name in command.list_commands(click.Context(command)):
+        member = command.get_command(click.Context(command), name)
+        assert member is not None
+        assert f"{name} {' '.join((member.help or '').split()).split('. ')[0].rstrip('.')}." in said
+
+
+@pytest.mark.parametrize("verb", ["convert", "evaluate", "graft"])
+def test_an_example_stays_on_its_line(verb: str) -> None:
+    said = CliRunner().invoke(cdkit, [verb, "--help"], terminal_width=80).output
+    examples = [line for line in inspect.cleandoc(found(verb).callback.__doc__ or "").splitlines() if line.startswith("    ")]
+    assert examples
+    assert all(example.strip() in said for example in examples)
+
+
+def test_who_says_nothing_is_told_so(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cdkit, ["sample", "animals", "--steps", "1", "--out", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "animals reads text and is told nothing: -p says what to draw" in done.stderr
+    done = CliRunner().invoke(cdkit, ["sample", "animals", "-p", "a cat", "--steps", "1", "--out", str(tmp_path)])
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -51,6 +85,8 @@ def test_every_verb_has_help(verb: str) -> None:
             7,
             "--device cuda:77: cannot be used",
         ),
+        (("train", str(SPECS / "sd_like.yaml")), 2, "sd_like has no `data:`, so there are no pictures to learn from"),
+        (("list", "encodre"), 2, "Invalid value for '[KIND]': 'encodre' is not one of 'encoder', 'injector'"),
         (("doctor", "--verify", "nobody"), 6, "nobody: is neither a run folder"),
         (("data", "fetch", "animls"), 4, "did you mean 'animals'"),
         (("claim", "run", "adagn_over_adition", "--scale", "tiny"), 4, "did you mean 'adagn_over_addition' (cdkit=="),

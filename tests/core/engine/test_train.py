@@ -163,6 +163,18 @@ def test_a_packed_run_draws_the_same(tmp_path: Path, tiny: Tiny) -> None:
         pack(run, tmp_path / "small", licence="ours")
 
 
+def test_a_run_is_read_with_its_average_unless_the_raw_weights_are_asked_for(tmp_path: Path, tiny: Tiny) -> None:
+    run = train(tiny("train.steps=2"), tmp_path / "run", say=quiet)
+    checkpoint = run.latest()
+    assert checkpoint is not None
+    average = {name.removeprefix("backbone."): value for name, value in checkpoint.tensors("ema").items() if "backbone." in name}
+    raw = checkpoint.tensors("backbone")
+    assert any(not torch.equal(average[name], raw[name]) for name in average)
+    for averaged, expected in ((True, average), (False, raw)):
+        found = load(run.path, averaged=averaged).backbone.state_dict()
+        assert all(torch.equal(found[name], expected[name]) for name in average)
+
+
 def test_the_average_follows_its_closed_form() -> None:
     """Constant weights p and decay d: e_n = p + (e_0 - p) times the product of the decays so far."""
     module = nn.Linear(1, 1, bias=False)
