@@ -144,18 +144,17 @@ class Work:
         return json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
 
     def drawn(self, cell: Cell, choice: Choice) -> list[str]:
-        """Pictures of the prompts that the report shows, from the noise that every arm gets, by the cell's model."""
-        model = self._loaded(cell, choice)
-        said = prompts(self.comparison, cell.spec) if model.columns else ()
-        paths: list[str] = []
-        for number in range(self.comparison.keys.shown):
-            path = self.folder / "pictures" / f"{cell.folder}-{choice}-{number}.png"
-            if not path.is_file():
-                shown = prompts(self.comparison, cell.spec)
-                seeds = list(range(number * len(shown), (number + 1) * len(shown)))
-                model.sample(list(said), seeds=seeds, n=len(shown), guidance=choice.guidance).save(path)
-            paths.append(str(path.relative_to(self.folder)))
-        return paths
+        """Pictures of the prompts that the report shows, row after row, from the noise that every arm gets."""
+        shown = prompts(self.comparison, cell.spec)
+        count = len(shown) * self.comparison.keys.shown
+        paths = [self.folder / "pictures" / f"{cell.folder}-{choice}-{at}.png" for at in range(count)]
+        if not all(path.is_file() for path in paths):
+            model = self._loaded(cell, choice)
+            said = list(shown) * self.comparison.keys.shown if model.columns else []
+            samples = model.sample(said, seeds=range(count), n=count, guidance=choice.guidance)
+            for at, path in enumerate(paths):
+                samples.one(at).save(path)
+        return [str(path.relative_to(self.folder)) for path in paths]
 
     def acted(self, cell: Cell, choice: Choice) -> dict[str, Any]:
         """Where each word of the longest prompt that is shown acts, in the cell's model."""
