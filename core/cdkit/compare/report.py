@@ -140,7 +140,7 @@ def price_row(name: str, arm: Mapping[str, Any]) -> list[str]:
 
 
 def held(size: int | None) -> str:
-    return "not measured on a CPU" if size is None else f"{size / 2**20:,.0f} MiB"
+    return "not measured" if size is None else f"{size / 2**20:,.0f} MiB"
 
 
 def grouped(result: Mapping[str, Any]) -> str:

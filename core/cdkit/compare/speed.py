@@ -12,24 +12,25 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from cdkit.compare.budget import step_time
+from cdkit.compare.held import Held
 from cdkit.engine.device import pick_device
 from cdkit.model import Model
 from cdkit.spec import Spec
 
 AT_ONCE = (1, 16)  # pictures
 ROUNDS = 3
+T = TypeVar("T")
 
 
 def trained(spec: Spec, folder: Path, device: str | None) -> dict[str, Any]:
-    """`pictures_a_second` of training, and the `training_memory` (bytes on a GPU; None on a CPU, where nobody counts it)."""
-    with counted(pick_device(device)) as memory:
-        seconds = step_time(spec, folder, device)
-    return {"pictures_a_second": spec.train.batch * spec.train.accumulate / seconds, "training_memory": memory()}
+    """`pictures_a_second` of training, and the `training_memory`: bytes that tensors held at most."""
+    seconds, memory = measured(lambda: step_time(spec, folder, device), pick_device(device))
+    return {"pictures_a_second": spec.train.batch * spec.train.accumulate / seconds, "training_memory": memory}
 
 
 def drew(load: Callable[[], Model], prompts: tuple[str, ...], guidance: float | None, device: str | None) -> dict[str, Any]:
@@ -37,10 +38,25 @@ def drew(load: Callable[[], Model], prompts: tuple[str, ...], guidance: float | 
 
     The model is loaded in here, for its weights count, and is gone afterwards.
     """
-    with counted(pick_device(device)) as memory:
+
+    def timed() -> dict[str, float]:
         model = load()
-        latency = {str(n): seconds(lambda n=n: draw(model, prompts, guidance, n)) / n for n in AT_ONCE}
-    return {"latency": latency, "sampling_memory": memory()}
+        return {str(n): seconds(lambda n=n: draw(model, prompts, guidance, n)) / n for n in AT_ONCE}
+
+    latency, memory = measured(timed, pick_device(device))
+    return {"latency": latency, "sampling_memory": memory}
+
+
+def measured(work: Callable[[], T], device: torch.device) -> tuple[T, int]:
+    """What work answers that times itself, and its memory. Counting slows a CPU, so there the work is done once more for it."""
+    if device.type != "cuda":
+        answer = work()
+        with Held() as held:
+            work()
+        return answer, held.most
+    with counted(device) as memory:
+        answer = work()
+    return answer, memory()
 
 
 def together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -48,12 +64,8 @@ def together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "latency": {n: median(one["latency"][n] for one in rounds) for n in rounds[0]["latency"]},
         "pictures_a_second": median(one["pictures_a_second"] for one in rounds),
-        **{key: most([one[key] for one in rounds]) for key in ("training_memory", "sampling_memory")},
+        **{key: max(one[key] for one in rounds) for key in ("training_memory", "sampling_memory")},
     }
-
-
-def most(memory: Sequence[int | None]) -> int | None:
-    return max((one for one in memory if one is not None), default=None)
 
 
 def draw(model: Model, prompts: tuple[str, ...], guidance: float | None, n: int) -> None:
@@ -70,11 +82,8 @@ def seconds(work: Callable[[], None]) -> float:
 
 
 @contextmanager
-def counted(device: torch.device) -> Generator[Callable[[], int | None]]:
+def counted(device: torch.device) -> Generator[Callable[[], int]]:
     """Calls back with the most bytes that tensors held on the GPU at once, in between, beyond those that were there before."""
-    if device.type != "cuda":
-        yield lambda: None
-        return
     gc.collect()
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)

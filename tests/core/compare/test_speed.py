@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from cdkit.compare.held import Held
 from cdkit.compare.speed import counted, seconds, together
+from cdkit.compare.speed import measured as measured_memory
 
 
-def measured(latency: float, pictures: float, memory: int | None) -> dict[str, Any]:
+def measured(latency: float, pictures: float, memory: int) -> dict[str, Any]:
     times = {"1": latency, "16": latency / 4}
-    return {"latency": times, "pictures_a_second": pictures, "training_memory": memory, "sampling_memory": None}
+    return {"latency": times, "pictures_a_second": pictures, "training_memory": memory, "sampling_memory": 2 * memory}
 
 
 def test_a_busy_round_does_not_count() -> None:
@@ -21,7 +23,7 @@ def test_a_busy_round_does_not_count() -> None:
         "latency": {"1": 0.22, "16": 0.055},
         "pictures_a_second": 90.0,
         "training_memory": 6,
-        "sampling_memory": None,
+        "sampling_memory": 12,
     }
 
 
@@ -30,10 +32,43 @@ def test_the_first_time_warms_up() -> None:
     assert 0.02 <= seconds(lambda: time.sleep(next(waits))) < 0.15
 
 
-def test_nobody_counts_a_cpus_memory() -> None:
-    with counted(torch.device("cpu")) as memory:
-        torch.zeros(1000)
-    assert memory() is None
+def test_a_cpus_memory_is_the_most_that_was_held_at_once() -> None:
+    there = torch.ones(5000)
+    with Held() as held:
+        kept = torch.zeros(1000)
+        for _ in range(3):
+            torch.zeros(500) + 1  # two of 500 at once, both gone afterwards
+        kept.view(10, 100)[0].add_(1)  # the same memory
+        there.mul_(2)
+        there.view(50, 100)
+    assert held.most == 4 * (1000 + 2 * 500)
+    assert held.now == 4 * 1000
+    del kept
+    assert held.now == 0
+
+
+def test_what_waits_for_the_way_back_is_held() -> None:
+    """Of ten layers on a batch, the inputs of all are needed again; without a way back, two at a time are there."""
+    layers = torch.nn.Sequential(*(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh()) for _ in range(10)))
+    x = torch.zeros(1000, 4)
+    with Held() as learning:
+        layers(x).sum().backward()
+    with Held() as drawing, torch.no_grad():
+        layers(x)
+    assert 10 * x.nbytes <= learning.most
+    assert drawing.most <= 3 * x.nbytes
+
+
+def test_on_a_cpu_work_is_timed_with_nobody_counting() -> None:
+    calls: list[bool] = []
+
+    def work() -> int:
+        calls.append(torch.zeros(10).add(1).sum().item() == 10)
+        return len(calls)
+
+    answer, memory = measured_memory(work, torch.device("cpu"))
+    assert (answer, calls) == (1, [True, True])
+    assert 80 <= memory <= 100
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU's memory")
