@@ -44,14 +44,13 @@ def pictures(result: Mapping[str, Any], folder: Path) -> str:
     said = captions(result)
     room = ROOM // (len(said) * len(arms))
     head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in arms)
-    lines = (
-        f"<tr><th scope='row'>{escape(prompt)}</th>"
-        + "".join(f"<td>{picture(name, at, prompt, folder / arm['pictures'][at], room)}</td>" for name, arm in arms.items())
-        for at, prompt in enumerate(said)
-    )
-    return (
-        f"<table class='pictures'><thead><tr><th scope='col'>said</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    )
+    lines = "".join(line(arms, at, prompt, folder, room) for at, prompt in enumerate(said))
+    return f"<table class='pictures'><thead><tr><th scope='col'>said</th>{head}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def line(arms: Mapping[str, Any], at: int, prompt: str, folder: Path, room: int) -> str:
+    shown = "".join(f"<td>{picture(name, at, prompt, folder / arm['pictures'][at], room)}</td>" for name, arm in arms.items())
+    return f"<tr><th scope='row'>{escape(prompt)}</th>{shown}</tr>"
 
 
 def picture(arm: str, at: int, prompt: str, path: Path, room: int) -> str:
