@@ -1,8 +1,8 @@
 """frechet: how far drawn pictures lie from real ones, beside how far real ones lie from each other.
 
-Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", equation 6, in the features of our own evaluator: the
-numbers compare with nobody's FID. The estimate grows as the sample shrinks, so every distance here is between samples of
-one size (see `likeness`).
+Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", equation 6, in the features of our own evaluator, whose
+numbers compare with nobody's FID, or in those of Inception. The estimate grows as the sample shrinks, so every distance here is
+between samples of one size (see `likeness`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Frechet(Likeness):
 
     pictures: at most; the split's own number if that is smaller. split: whose real pictures are the reference. cuts: into
     halves, averaged over. language: of the captions. seed: of the noise. batch: drawn
-    between two lines of progress. epochs: of the evaluator's lesson; null suits the set.
+    between two lines of progress. epochs: of the evaluator's lesson; null suits the set. inception: a
+    safetensors file of Inception's weights, in whose features pictures are then compared (extra `fidelity`).
     """
 
     figure: ClassVar[str] = "ratio"

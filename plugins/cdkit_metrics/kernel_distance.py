@@ -1,9 +1,10 @@
 """kernel_distance: how unlike drawn and real pictures are, as a kernel sees it; unbiased, so that few pictures will do.
 
 Bińkowski et al. 2018, "Demystifying MMD GANs" (KID), section 4: the squared maximum mean discrepancy with the kernel
-k(x, y) = (x · y / F + 1)^3, by its unbiased estimator (Gretton et al. 2012, equation 3), in the features of our own evaluator:
-the numbers compare with nobody's KID. Its expectation is 0 for pictures as good as real, however few there are, and it may
-come out below 0; so there is no ratio to a floor, and the floor's spread is what a distance is to be held against.
+k(x, y) = (x · y / F + 1)^3, by its unbiased estimator (Gretton et al. 2012, equation 3), in the features of our own evaluator,
+whose numbers compare with nobody's KID, or in those of Inception. Its expectation is 0 for pictures as good as real, however few
+there are, and it may come out below 0; so there is no ratio to a floor, and the floor's spread is what a distance is to be held
+against.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from torch import Tensor
 from cdkit_metrics.drawing import drawn
 from cdkit_metrics.evaluator import Evaluator, evaluator_of, images_of
 from cdkit_metrics.hashing import number, picture_seeds, shuffled
+from cdkit_metrics.inception import Inception, inception
 from cdkit_metrics.words import told
 
 FEWEST = 8  # real pictures that can be cut into halves with a covariance each
@@ -29,7 +30,7 @@ class Both(NamedTuple):
 
     real: Tensor
     made: Tensor
-    evaluator: Evaluator
+    space: Evaluator | Inception
     seeds: list[int]
 
 
@@ -48,7 +49,7 @@ class Likeness(Metric):
 
     pictures: at most; the split's own number if that is smaller. split: whose real pictures are the reference. cuts: into
     halves, averaged over. language: of the captions. seed: of the noise. batch: drawn between two lines of progress. epochs: of
-    the evaluator's lesson; null suits the set.
+    the evaluator's lesson; null suits the set. inception: the weights of Inception, a safetensors file: features are hers then.
     """
 
     pictures: Positive = 2000
@@ -58,6 +59,7 @@ class Likeness(Metric):
     cuts: Positive = 10
     batch: Positive = 500
     epochs: Positive | None = None
+    inception: str | None = None
 
     def both(self, examinee: Examinee, *, fewest: int = FEWEST, what: str) -> Both:
         """A drawn picture for each real one's caption, and both in the evaluator's features. DataError for fewer real ones."""
@@ -65,10 +67,16 @@ class Likeness(Metric):
         chosen = [examples[name] for name in shuffled(list(examples), CHOSEN, self.seed)[: self.pictures]]
         if len(chosen) < fewest:
             raise DataError(f"{len(chosen)} real pictures in split {self.split!r}; {what} needs {fewest}")
-        evaluator = evaluator_of(examinee, epochs=self.epochs)
+        space = self.space(examinee)
         seeds = picture_seeds(self.seed, self.split, len(chosen))
         images = drawn(examinee, told(chosen, self.language), seeds, batch=self.batch, what=what)
-        return Both(evaluator.features(images_of(chosen)), evaluator.features(images), evaluator, seeds)
+        return Both(space.features(images_of(chosen)), space.features(images), space, seeds)
+
+    def space(self, examinee: Examinee) -> Evaluator | Inception:
+        """What measures features: our own evaluator, or Inception where her weights are here."""
+        if self.inception is not None:
+            return inception(self.inception, examinee.device)
+        return evaluator_of(examinee, epochs=self.epochs)
 
     def about(self, both: Both) -> dict[str, Any]:
         """What is needed to read the figures."""
@@ -76,7 +84,7 @@ class Likeness(Metric):
             "per_side": len(both.real) // 2,
             "pictures": len(both.real),
             "cuts": self.cuts,
-            "evaluator": both.evaluator.report(),
+            "evaluator": both.space.report(),
             "split": self.split,
             "language": self.language,
             "seeds": [both.seeds[0], both.seeds[-1]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from string import Template
@@ -12,13 +13,14 @@ from typing import Any
 
 from cdkit.compare.arms import UNLIKE
 from cdkit.compare.curves import curves, training
-from cdkit.compare.embed import ROOM, data
+from cdkit.compare.forest import TONES, forest
 from cdkit.compare.maps import words
 from cdkit.compare.read import IN_WORDS
+from cdkit.compare.shelf import pictures, slider
 from cdkit.compare.words import interval, sentence
 
 NO_COMMAND = "made by a program, without a command"
-TONES = {"better": "good", "worse": "bad", "cannot tell": "unsure"}
+LARGE = (("P", 1e15), ("T", 1e12), ("G", 1e9))
 
 
 def report(result: Mapping[str, Any], folder: Path) -> str:
@@ -30,6 +32,8 @@ def report(result: Mapping[str, Any], folder: Path) -> str:
         about=escape(about(result)),
         verdicts="".join(item(result, arm) for arm in arms if arm != result["reference"]),
         confidence=escape(confidence(result)),
+        forest=forest(result["verdicts"][result["score"]], str(result["reference"])),
+        asks="".join(asked(use, told) for use, told in result["asks"].items()),
         slider=slider(result),
         scores=rows(["arm", *heads(result)], (score_row(result, arm) for arm in arms)),
         curves=curves({name: arm["validation"] for name, arm in arms.items()}, str(result["figure"])),
@@ -38,18 +42,26 @@ def report(result: Mapping[str, Any], folder: Path) -> str:
         match=escape(matched(result)),
         budget=rows(["arm", *result["budget"]], (budget_row(result, arm) for arm in arms)),
         differences="".join(difference(arm, lines) for arm, lines in result["differences"].items()),
-        pictures=figures({name: arm["pictures"] for name, arm in arms.items()}, folder),
+        pictures=pictures(result, folder),
         command=escape(result.get("command", NO_COMMAND)),
         training=training({name: arm["losses"] for name, arm in arms.items()}),
         words=words({name: arm["words"] for name, arm in arms.items()}, folder),
-        licences=rows(["taken", "licence"], ([part, licence or "not stated"] for part, licence in result["licences"].items())),
+        licences=rows(
+            ["taken", "licence"], ([part, licence or "not stated"] for part, licence in result["licences"].items()), "told"
+        ),
         fairness=escape(fairness(result)),
     )
 
 
 def about(result: Mapping[str, Any]) -> str:
     seeds = len(result["seeds"])
-    return f"{len(result['arms'])} arms, {seeds} seeds each, on {result['machine']}, {result['date']}, cdkit {result['cdkit']}."
+    many = f"{seeds} seeds" if seeds > 1 else "1 seed"
+    return f"{len(result['arms'])} arms, {many} each, on {result['machine']}, {result['date'][:10]}, cdkit {result['cdkit']}."
+
+
+def asked(use: str, told: Mapping[str, Any]) -> str:
+    """What a score asks, and which way is better."""
+    return f"<li><strong>{escape(use)}</strong>: {escape(told['says'])} {'Less' if told['lower'] else 'More'} is better.</li>"
 
 
 def item(result: Mapping[str, Any], arm: str) -> str:
@@ -92,8 +104,7 @@ def births(result: Mapping[str, Any]) -> str:
 
 
 def heads(result: Mapping[str, Any]) -> list[str]:
-    scores = [f"{use} (seed by seed)" for use in result["verdicts"]]
-    return [*scores, "beside the reference", "guidance", "average", *(["heard after steps"] if hears(result) else [])]
+    return [*result["verdicts"], "beside the reference", "guidance", "average", *(["heard after steps"] if hears(result) else [])]
 
 
 def hears(result: Mapping[str, Any]) -> bool:
@@ -129,7 +140,7 @@ def price_row(name: str, arm: Mapping[str, Any]) -> list[str]:
 
 
 def held(size: int | None) -> str:
-    return "not measured on a CPU" if size is None else f"{size / 2**20:,.0f} MiB"
+    return "not measured" if size is None else f"{size / 2**20:,.0f} MiB"
 
 
 def grouped(result: Mapping[str, Any]) -> str:
@@ -153,56 +164,44 @@ def group_rows(arms: Mapping[str, Any], use: str, groups: Iterable[str]) -> Iter
 
 
 def spelled(values: Sequence[float]) -> str:
-    """The mean of the seeds, and each of them."""
-    return f"{fmean(values):.4g} ({', '.join(f'{value:.4g}' for value in values)})"
+    """The mean of the seeds, and below it each of them."""
+    return f"{fmean(values):.4g}\n{', '.join(f'{value:.4g}' for value in values)}"
 
 
 def steps_heard(steps: Sequence[int | None]) -> str:
-    """After how many steps of each seed; an arm that is told nothing hears nothing."""
-    return ", ".join("not yet" if step is None else str(step) for step in steps) or "nothing is said"
+    """The median of the seeds, and below it each of them; an arm that is told nothing hears nothing."""
+    if not steps:
+        return "nothing is said"
+    each = ["not yet" if step is None else str(step) for step in steps]
+    late = sorted(inf if step is None else step for step in steps)
+    middle = late[len(late) // 2]
+    return f"{'not yet' if middle == inf else middle}\n{', '.join(each)}"
 
 
 def budget_row(result: Mapping[str, Any], name: str) -> list[str]:
     axes = result["budget"].values()
-    return [name, *(f"{axis['of'][name]:.4g} ({axis['deviation'][name]:+.1%})" for axis in axes)]
+    return [name, *(f"{amount(axis['of'][name])}\n{axis['deviation'][name]:+.1%}" for axis in axes)]
 
 
-def rows(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A table."""
+def amount(number: float) -> str:
+    """1,444,321; 46.9 T; 55.8."""
+    for unit, size in LARGE:
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:,.0f}" if number >= 1000 or number == int(number) else f"{number:.3g}"
+
+
+def rows(head: Sequence[str], body: Iterable[Sequence[str]], kind: str = "numbers") -> str:
+    """A table. kind: of `numbers`, or what is `told` in words. The lines of a cell after its first are small."""
     top = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in head)
-    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table>"
+    lines = ("".join(map(entry, row)) for row in body)
+    made = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table class='{kind}'><thead><tr>{top}</tr></thead><tbody>{made}</tbody></table>"
 
 
-def slider(result: Mapping[str, Any]) -> str:
-    """Two arms, one over the other, and a handle between them."""
-    names = list(result["arms"])
-    other = next(name for name in names if name != result["reference"])
-    return (
-        f"<div class='controls'><label>left {choice('left', names, result['reference'])}</label>"
-        f"<label>right {choice('right', names, other)}</label>"
-        "<label>where they meet <input id='top' type='range' min='0' max='100' value='50'></label></div>"
-        "<div class='pair'><img id='under' alt=''><img id='over' alt=''></div>"
-    )
-
-
-def choice(name: str, options: Sequence[str], chosen: str) -> str:
-    made = "".join(f"<option{' selected' if option == chosen else ''}>{escape(option)}</option>" for option in options)
-    return f"<select id='{name}'>{made}</select>"
-
-
-def figures(pictures: Mapping[str, Sequence[str]], folder: Path) -> str:
-    """Every arm's pictures, which share the room that there is."""
-    room = ROOM // sum(len(paths) for paths in pictures.values())
-    return "".join(figure(name, paths, folder, room) for name, paths in pictures.items())
-
-
-def figure(name: str, paths: Sequence[str], folder: Path, room: int) -> str:
-    """An arm's pictures, in the page itself."""
-    names = [f"picture-{escape(name)}{f'-{number}' if number else ''}" for number in range(len(paths))]
-    pictures = [data(folder / path, room) for path in paths]
-    shown = [f"<img id='{key}' alt='{escape(name)}' src='{held}'>" for key, held in zip(names, pictures, strict=True)]
-    return f"<figure>{''.join(shown)}<figcaption>{escape(name)}</figcaption></figure>"
+def entry(text: str) -> str:
+    first, _, rest = text.partition("\n")
+    return f"<td>{escape(first)}{f'<small>{escape(rest)}</small>' if rest else ''}</td>"
 
 
 def difference(arm: str, lines: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from cdkit.compare.run import Comparing
 from cdkit.compare.score import table
 from cdkit.compare.setting import machine
 from cdkit.compare.verdict import verdict
+from cdkit.compare.work import prompts
 from cdkit.engine.journal import METRICS
 from cdkit.spec import PartSpec
 from cdkit.version import VERSION
@@ -43,6 +44,8 @@ def contents(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "init": comparison.keys.init,
         "score": comparison.score.use,
         "figure": comparison.score.factory().figure,
+        "asks": {part.use: asks(part) for part in parts},
+        "prompts": list(prompts(comparison, comparison.arms[comparison.reference])),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(comparing.device, comparing.crew.about),
         "cdkit": VERSION,
@@ -53,6 +56,12 @@ def contents(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "differences": differences(comparison),
         "licences": licences(comparison.arms.values()),
     }
+
+
+def asks(part: PartSpec) -> dict[str, Any]:
+    """What a metric asks, by the first paragraph of its docstring, and whether less of it is better."""
+    factory = part.factory()
+    return {"says": " ".join((factory.__doc__ or "").strip().split("\n\n")[0].split()), "lower": factory.lower}
 
 
 def arm_of(comparing: Comparing, found: Mapping[str, Any], arm: str) -> dict[str, Any]:

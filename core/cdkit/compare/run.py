@@ -123,6 +123,6 @@ class Comparing(Work):
                     raise Unfinished
                 self.say(f"{arm}: how fast is it? {number} of {ROUNDS}")
                 rounds[arm].append(self.speed(self.of(arm)[0], choice))
-        found = {arm: together(measured) for arm, measured in rounds.items()}
+        found = {arm: {**together(timed), **self.memory(self.of(arm)[0], chosen[arm])} for arm, timed in rounds.items()}
         write(kept, {"keys": keys, "speeds": found})
         return found

@@ -1,15 +1,14 @@
 """speed: what an arm takes, measured with nothing else running: a step of training, a picture, the memory for both.
 
-Arms are measured in turn, round after round, so that a machine that grows hot or busy is slow for all of them; what counts is an
-arm's median over the rounds, and the most memory of any.
+Arms are timed in turn, round after round, so that a machine that grows hot or busy is slow for all of them; what counts is an
+arm's median over the rounds. Memory is counted once, in work that nobody times, for counting slows a CPU.
 """
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 
 from cdkit.compare.budget import step_time
-from cdkit.engine.device import pick_device
+from cdkit.compare.held import Held
 from cdkit.model import Model
 from cdkit.spec import Spec
 
@@ -25,22 +24,14 @@ AT_ONCE = (1, 16)  # pictures
 ROUNDS = 3
 
 
-def trained(spec: Spec, folder: Path, device: str | None) -> dict[str, Any]:
-    """`pictures_a_second` of training, and the `training_memory` (bytes on a GPU; None on a CPU, where nobody counts it)."""
-    with counted(pick_device(device)) as memory:
-        seconds = step_time(spec, folder, device)
-    return {"pictures_a_second": spec.train.batch * spec.train.accumulate / seconds, "training_memory": memory()}
+def trained(spec: Spec, folder: Path, device: str | None) -> dict[str, float]:
+    """`pictures_a_second` of training."""
+    return {"pictures_a_second": spec.train.batch * spec.train.accumulate / step_time(spec, folder, device)}
 
 
-def drew(load: Callable[[], Model], prompts: tuple[str, ...], guidance: float | None, device: str | None) -> dict[str, Any]:
-    """`latency`: seconds a picture, by how many are drawn at once, with the spec's own sampler; and the `sampling_memory`.
-
-    The model is loaded in here, for its weights count, and is gone afterwards.
-    """
-    with counted(pick_device(device)) as memory:
-        model = load()
-        latency = {str(n): seconds(lambda n=n: draw(model, prompts, guidance, n)) / n for n in AT_ONCE}
-    return {"latency": latency, "sampling_memory": memory()}
+def drew(model: Model, prompts: tuple[str, ...], guidance: float | None) -> dict[str, dict[str, float]]:
+    """`latency`: seconds a picture, by how many are drawn at once, with the spec's own sampler."""
+    return {"latency": {str(n): seconds(lambda n=n: draw(model, prompts, guidance, n)) / n for n in AT_ONCE}}
 
 
 def together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -48,12 +39,7 @@ def together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "latency": {n: median(one["latency"][n] for one in rounds) for n in rounds[0]["latency"]},
         "pictures_a_second": median(one["pictures_a_second"] for one in rounds),
-        **{key: most([one[key] for one in rounds]) for key in ("training_memory", "sampling_memory")},
     }
-
-
-def most(memory: Sequence[int | None]) -> int | None:
-    return max((one for one in memory if one is not None), default=None)
 
 
 def draw(model: Model, prompts: tuple[str, ...], guidance: float | None, n: int) -> None:
@@ -69,13 +55,14 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-@contextmanager
-def counted(device: torch.device) -> Generator[Callable[[], int | None]]:
-    """Calls back with the most bytes that tensors held on the GPU at once, in between, beyond those that were there before."""
+def held(work: Callable[[], object], device: torch.device) -> int:
+    """The most bytes that tensors held at once during the work, beyond those that were there before."""
     if device.type != "cuda":
-        yield lambda: None
-        return
+        with Held() as counter:
+            work()
+        return counter.most
     gc.collect()
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    yield lambda: torch.cuda.max_memory_allocated(device) - before
+    work()
+    return torch.cuda.max_memory_allocated(device) - before

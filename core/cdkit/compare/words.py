@@ -32,4 +32,4 @@ def more(found: Mapping[str, Any]) -> str:
         return ""
     if found["more"] is None:
         return "; no number of seeds up to 1,000 would tell, if this is the difference" if found["low"] is not None else ""
-    return f"; {found['more']} more seeds would tell, if this is the difference"
+    return f"; {found['more']} more {'seed' if found['more'] == 1 else 'seeds'} would tell, if this is the difference"

@@ -21,8 +21,9 @@ from cdkit.compare.kept import answered, write
 from cdkit.compare.read import Comparison
 from cdkit.compare.response import calibrate
 from cdkit.compare.score import asked, made
-from cdkit.compare.speed import drew, trained
+from cdkit.compare.speed import AT_ONCE, draw, drew, held, trained
 from cdkit.engine.birth import keep_birth
+from cdkit.engine.device import pick_device
 from cdkit.engine.drawings import Drawings
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.examinee import Examined
@@ -126,10 +127,19 @@ class Work:
         return json.loads(file.read_text(encoding="utf-8"))
 
     def speed(self, cell: Cell, choice: Choice) -> dict[str, Any]:
-        """What the cell's arm takes, measured once."""
-        said = prompts(self.comparison, cell.spec)
-        drawing = drew(partial(self._loaded, cell, choice), said, choice.guidance, self.device)
-        return drawing | trained(cell.spec, self.folder / "timing" / cell.arm, self.device)
+        """How fast the cell's arm learns and draws, measured once."""
+        drawing = drew(self._loaded(cell, choice), prompts(self.comparison, cell.spec), choice.guidance)
+        return drawing | trained(cell.spec, self._timing(cell), self.device)
+
+    def memory(self, cell: Cell, choice: Choice) -> dict[str, int]:
+        """Bytes that tensors hold at most while the cell's arm learns, and while it draws; its weights are among them."""
+        said, device = prompts(self.comparison, cell.spec), pick_device(self.device)
+        learning = held(lambda: trained(cell.spec, self._timing(cell), self.device), device)
+        drawing = held(lambda: draw(self._loaded(cell, choice), said, choice.guidance, max(AT_ONCE)), device)
+        return {"training_memory": learning, "sampling_memory": drawing}
+
+    def _timing(self, cell: Cell) -> Path:
+        return self.folder / "timing" / cell.arm
 
     def times(self, cell: Cell) -> dict[str, float]:
         """Seconds: of a step of training, the median of those that were logged; and of all of them."""
@@ -144,18 +154,17 @@ class Work:
         return json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
 
     def drawn(self, cell: Cell, choice: Choice) -> list[str]:
-        """Pictures of the prompts that the report shows, from the noise that every arm gets, by the cell's model."""
-        model = self._loaded(cell, choice)
-        said = prompts(self.comparison, cell.spec) if model.columns else ()
-        paths: list[str] = []
-        for number in range(self.comparison.keys.shown):
-            path = self.folder / "pictures" / f"{cell.folder}-{choice}-{number}.png"
-            if not path.is_file():
-                shown = prompts(self.comparison, cell.spec)
-                seeds = list(range(number * len(shown), (number + 1) * len(shown)))
-                model.sample(list(said), seeds=seeds, n=len(shown), guidance=choice.guidance).save(path)
-            paths.append(str(path.relative_to(self.folder)))
-        return paths
+        """Pictures of the prompts that the report shows, row after row, from the noise that every arm gets."""
+        shown = prompts(self.comparison, cell.spec)
+        count = len(shown) * self.comparison.keys.shown
+        paths = [self.folder / "pictures" / f"{cell.folder}-{choice}-{at}.png" for at in range(count)]
+        if not all(path.is_file() for path in paths):
+            model = self._loaded(cell, choice)
+            said = list(shown) * self.comparison.keys.shown if model.columns else []
+            samples = model.sample(said, seeds=range(count), n=count, guidance=choice.guidance)
+            for at, path in enumerate(paths):
+                samples.one(at).save(path)
+        return [str(path.relative_to(self.folder)) for path in paths]
 
     def acted(self, cell: Cell, choice: Choice) -> dict[str, Any]:
         """Where each word of the longest prompt that is shown acts, in the cell's model."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from cdkit.model.model import Model, Values
 
 ALONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana and Han: written without spaces
-WORD = re.compile(rf"[{ALONE}]|[^\s{ALONE}]+")
+MARKS = "\u3001-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"  # East Asian punctuation, part of no word
+WORD = re.compile(rf"[{ALONE}]|[^\s{ALONE}{MARKS}]+")
 
 
 @dataclass(frozen=True, slots=True)

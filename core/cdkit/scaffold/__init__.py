@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from cdkit.errors import UsageError
-from cdkit.scaffold.first import first_spec
+from cdkit.scaffold.first import first_prompt, first_spec
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
@@ -54,6 +54,7 @@ def said(name: str, what: str) -> dict[str, str]:
         "what": what.replace("_", " "),
         "Class": "".join(word.title() for word in re.split("[-_]", part)),
         "function": part.replace("-", "_"),
+        "prompt": first_prompt(what),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FIRST = """\
-# Ten handwritten digits, said and drawn: cdkit train {file} --out runs/digits, two minutes on a CPU.
+# Ten handwritten digits, said and drawn: cdkit train {file} --out runs/{run}, two minutes on a CPU.
 cdkit: 1
 name: digits
 sample: {{channels: 1, height: 8, width: 8}}
@@ -21,6 +21,7 @@ train: {{steps: 800, batch: 64, lr: 2.0e-3, warmup: 100, ema: 0.995{prompts}}}
 """
 USUAL = {
     "file": "digits.yaml",
+    "run": "digits",
     "condition": "text: {use: bytes, dim: 64, depth: 1, heads: 2, dropout: 0.1}",
     "injector": "{use: cross_attention, streams: [text], heads: 2}",
     "backbone": "{use: unet, width: 24, mult: [1, 2], blocks: 1, attention: [1], heads: 2}",
@@ -51,5 +52,11 @@ OTHERS = {
 def first_spec(what: str = "", part: str = "") -> str:
     """The spec, with the named part in the place of its kind's; as it is by default."""
     others = {place: text.format(part=part) for place, text in OTHERS.get(what, {}).items()}
-    file = {"file": f"specs/{part.replace('-', '_')}.yaml"} if part else {}
-    return FIRST.format(**{**USUAL, **file, **others})
+    stem = part.replace("-", "_")
+    named = {"file": f"specs/{stem}.yaml", "run": stem} if part else {}
+    return FIRST.format(**{**USUAL, **named, **others})
+
+
+def first_prompt(what: str) -> str:
+    """What a model of that spec can be told to draw."""
+    return "a bright one" if what == "dataset" else "seven"

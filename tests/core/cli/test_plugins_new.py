@@ -76,6 +76,10 @@ def test_the_readme_names_files_that_are_there(what: str, tmp_path: Path) -> Non
     assert (folder / "specs" / "mine.yaml").is_file()
     assert (folder / "src" / "cdkit_mine" / "__init__.py").is_file()
     assert "$" not in readme.replace("\n$ ", "\n")
+    spec, said = (folder / "specs" / "mine.yaml").read_text(encoding="utf-8"), "a bright one" if what == "dataset" else "seven"
+    assert "--out runs/mine" in spec
+    assert f'cdkit sample runs/mine --prompt "{said}"' in readme
+    assert what == "encoder" or said in spec, "it is drawn in training too"
 
 
 def test_a_name_that_no_package_can_have_is_refused(tmp_path: Path) -> None:

@@ -170,6 +170,23 @@ def test_of_encoders_those_that_come_trained_are_told(tmp_path: Path) -> None:
     assert found["encoder minilm"] == "Apache-2.0"
 
 
+def test_pictures_stand_beside_each_other_prompt_by_prompt(made: Made) -> None:
+    """A row a prompt, a column an arm; each is the PNG that lies in the folder, and its prompt is text, in any script."""
+    section = made.page.partition("<h2>All pictures</h2>")[2].partition("<h2>")[0]
+    lines = re.findall(r"<tr><th scope='row'>([^<]*)</th>(.*?)</tr>", section)
+    assert [prompt for prompt, _ in lines] == PROMPTS
+    for at, (prompt, line) in enumerate(lines):
+        shown = re.findall(r'<img id="([^"]*)" alt="([^"]*)" src="data:image/png;base64,([^"]*)">', line)
+        assert [found[:2] for found in shown] == [(f"picture-{arm}-{at}", f"{arm}: {prompt}") for arm in ("asked", "none")]
+        for arm, (*_, content) in zip(("asked", "none"), shown, strict=True):
+            assert base64.b64decode(content) == (made.folder / made.result["arms"][arm]["pictures"][at]).read_bytes()
+    assert re.findall(r"<figcaption>([^<]*)</figcaption></figure>", made.page.partition("shelf'>")[2])[: len(PROMPTS)] == PROMPTS
+
+
+def test_what_a_score_asks_is_said(made: Made) -> None:
+    assert "<strong>identification</strong>: Asks of each picture which of K captions is its own. More is better." in made.page
+
+
 def test_every_picture_says_what_it_is_and_none_is_elsewhere(made: Made) -> None:
     pictures = re.findall(r"<img[^>]*>", made.page)
     assert pictures
@@ -221,7 +238,10 @@ def test_a_browser_has_nothing_to_complain_about_and_asks_nobody(made: Made, tmp
     page.write_text(made.page, encoding="utf-8")
     dom, said = opened(page, f"--log-net-log={log}")
     assert said == ""
-    assert re.search(r'<img id="under"[^>]*src="data:image/png', dom), "the slider's script has run"
+    pair = re.search(r'<div class="pair" style="--share: 50%;"><img alt="([^"]*)" src="(data:[^"]*)"><img alt="([^"]*)"', dom)
+    assert pair is not None, "the slider's script has run"
+    assert (pair[1], pair[3]) == ("asked: seven", "none: seven")
+    assert f'<img id="picture-asked-0" alt="asked: seven" src="{pair[2]}">' in dom, "it is the picture of the table"
     asked = re.findall(
         r'"initiator":"(?!not an origin)[^"]*"[^}]*"url":"(?!data:|file:)([^"]*)"', log.read_text(encoding="utf-8")
     )

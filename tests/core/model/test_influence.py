@@ -192,5 +192,7 @@ def test_words() -> None:
     assert words_of("a red  cat") == ("a", "red", "cat")
     assert without("a red  cat") == ["red cat", "a cat", "a red"]
     assert words_of("红色的猫") == ("红", "色", "的", "猫")
+    assert words_of("火箭，fluent 风格。") == ("火", "箭", "fluent", "风", "格"), "punctuation is part of no word"
+    assert without("火箭，fluent。")[-1] == "火箭，。"
     assert without("数字7 ok") == ["字7 ok", "数7 ok", "数字 ok", "数字7"]
     assert without("seven") == [""]
