@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from cdkit.engine.birth import give_birth
-from cdkit.engine.checkpoint import sha256
+from cdkit.engine.checkpoint import sha256, signed
 from cdkit.spec import read_spec
 from safetensors.torch import load_file, save_file
 
@@ -43,7 +43,7 @@ def signed(step: Path) -> None:
     manifest = json.loads((step / "manifest.json").read_text())
     for name in manifest["files"]:
         manifest["files"][name] = {"size": (step / name).stat().st_size, "sha256": sha256(step / name)}
-    (step / "manifest.json").write_text(json.dumps(manifest))
+    (step / "manifest.json").write_bytes(signed(manifest))
 
 
 def changed(step: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
@@ -66,7 +66,7 @@ def flipped(path: Path, place: int) -> None:
 
 def edited(step: Path, **facts: Any) -> None:
     manifest = json.loads((step / "manifest.json").read_text())
-    (step / "manifest.json").write_text(json.dumps({**manifest, **facts}))
+    (step / "manifest.json").write_bytes(signed({**manifest, **facts}))
 
 
 def cast(tensors: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
@@ -92,7 +92,7 @@ CASES: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "87 complex": (lambda s: changed(s, lambda t: cast(t, torch.complex64)), 6, rf"{FILE}: 1 tensors have another kind of number \(stem\.weight is torch\.complex64, expected torch\.float32\)$"),
     "88 NaN": (lambda s: changed(s, lambda t: t["stem.weight"].fill_(float("nan"))), 8, rf"{FILE}: 1 tensors hold NaN or infinity \(stem\.weight\)$"),
     "88 infinity": (lambda s: changed(s, lambda t: t["stem.bias"].fill_(float("inf"))), 8, rf"{FILE}: 1 tensors hold NaN or infinity \(stem\.bias\)$"),
-    "89 a later schema": (lambda s: edited(s, schema=99), 6, rf"{STEP}/manifest\.json: written with schema 99; this cdkit reads schema 1$"),
+    "89 a later schema": (lambda s: edited(s, schema=99), 6, rf"{STEP}/manifest\.json: written with schema 99; this cdkit reads schemas 1 to 2$"),
     "92 a pickle": (lambda s: written(s, pickle.dumps({"w": [1.0]})), 6, rf"{FILE}: is no safetensors file: "),
     "92 a header without end": (lambda s: written(s, HEADER), 6, rf"{FILE}: is no safetensors file: "),
     "92 no JSON in the header": (lambda s: written(s, (2).to_bytes(8, "little") + b"[]"), 6, rf"{FILE}: is no safetensors file: "),
