@@ -1,8 +1,8 @@
 """Small changes to a module, one at a time: what a slip of the pen would leave, and a test has to notice.
 
-The changes are those of cosmic-ray's core operators (comparisons, arithmetic, and/or, not, numbers, truth values, break and continue,
-exceptions that are caught, loops that do not begin) and two of mutmut's: a call or a raise that is left out, a result that is None.
-Texts are not changed: what messages say is matched by tests where it matters.
+The changes are those of cosmic-ray's core operators (comparisons, arithmetic, and/or, not, numbers, truth values, break and
+continue, exceptions that are caught, loops that do not begin) and two more: a call or a raise that is left out, a result that is
+None. Texts are not changed: what messages say is matched by tests where it matters.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Mutation testing of what must not be wrong: `python tests/mutation/mutate.py` changes spec, registry, checkpoint, random and schedules.
+"""Mutation testing of what must not be wrong: small changes to spec, registry, checkpoint, random and schedules.
 
-A change is killed if one of the tests that run its line fails on it. build/mutation/results.json holds what was tried, and what was
-tried is not tried again while module and tests are what they were; tests/mutation/survivors.json says of those that no test can
-notice why not. `--module registry` tries one part, `--show` prints what survived.
+`python tests/mutation/mutate.py` makes one change at a time, and runs the tests that run its line until one fails. What was tried is in
+build/mutation/results.json, and not tried again while module and tests are what they were. Of those that no test can notice,
+tests/mutation/survivors.json says why not.
 """
+# ruff: noqa: E501  a table reads better whole
 
 from __future__ import annotations
 
@@ -100,7 +101,7 @@ def state_of(part: Part) -> str:
 
 
 def try_part(name: str, part: Part, kept: dict[str, list[str]], again: bool, every: int) -> list[Tried]:
-    """Every change of a part, or each n-th. Kept results of the same modules and tests are not made again; `again`: survivors are."""
+    """Every change of a part, or each n-th. What was killed stays killed; what survived is tried anew with other tests, or `again`."""
     state, found = state_of(part), list[Tried]()
     known: Mapped | None = None
     began = perf_counter()
@@ -117,7 +118,11 @@ def try_part(name: str, part: Part, kept: dict[str, list[str]], again: bool, eve
                 continue
             known = known or mapped(part.tests, part.modules)
             tests = tests_of(known, module, line)
-            outcome = noticed(module, source, tests, 20 + 5 * sum(known.seconds.get(test, 0) for test in tests)) if tests else "survived"
+            outcome = (
+                noticed(module, source, tests, 20 + 5 * sum(known.seconds.get(test, 0) for test in tests))
+                if tests
+                else "survived"
+            )
             kept[key] = [hashlib.sha256(source.encode()).hexdigest()[:16], outcome, state]
             found.append(Tried(module, number, line, what, outcome))
             RESULTS.write_text(json.dumps(kept, indent=0))

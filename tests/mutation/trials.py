@@ -29,8 +29,21 @@ HEAVY = (
     "safetensors.torch", "hypothesis", "hypothesis.strategies", "pytest", "_pytest.assertion.rewrite", "coverage",
 )  # fmt: skip
 LOUD = "LOUD" in os.environ  # to see what a child says
-QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "--no-header", "-m", "not slow",
-         "-W", "ignore::pytest.PytestAssertRewriteWarning")
+QUIET = (
+    "-q",
+    "-x",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:randomly",
+    "-p",
+    "no:xdist",
+    "--no-header",
+    "-m",
+    "not slow",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+)
 
 
 class Mapped(NamedTuple):
@@ -43,7 +56,9 @@ class Mapped(NamedTuple):
 def copy_tree() -> None:
     """What git tracks and what is new, to where it may be changed."""
     shutil.rmtree(TREE, ignore_errors=True)
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():
             (TREE / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +68,11 @@ def copy_tree() -> None:
 def begin() -> None:
     """Make this process one to fork from."""
     places = [str(TREE / "core"), str(TREE / "plugins")]
-    os.environ |= {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1", "HYPOTHESIS_STORAGE_DIRECTORY": str(BUILD / "hypothesis")}
+    os.environ |= {
+        "PYTHONPATH": os.pathsep.join(places),
+        "OMP_NUM_THREADS": "1",
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(BUILD / "hypothesis"),
+    }
     sys.path[:0] = places
     for name in HEAVY:
         __import__(name)

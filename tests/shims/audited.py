@@ -1,7 +1,7 @@
 """audited: everything that a test runs, starts, connects to, unpickles or opens, heard through Python's own audit events.
 
-An audit hook cannot be taken off again and hears what no import can hide. What is heard is written to a file without a name, whose
-descriptor the processes that a test forks have too. What a test may do besides what everybody may is in tests/audit/allowed.toml.
+An audit hook cannot be taken off again, and hears what no import can hide. What is heard goes to a file without a name, which the
+processes that a test forks have open too. What a test may do besides what everybody may is in tests/audit/allowed.toml.
 """
 
 from __future__ import annotations
@@ -25,7 +25,21 @@ ALLOWED = ROOT / "tests" / "audit" / "allowed.toml"
 STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile", "pty.spawn")
 REACHES = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "urllib.Request")
 # What stands between who wants something and the event.
-BETWEEN = {"subprocess", "os", "pickle", "socket", "io", "pathlib", "tempfile", "shutil", "importlib", "runpy", "codecs", "tokenize", "contextlib"}
+BETWEEN = {
+    "subprocess",
+    "os",
+    "pickle",
+    "socket",
+    "io",
+    "pathlib",
+    "tempfile",
+    "shutil",
+    "importlib",
+    "runpy",
+    "codecs",
+    "tokenize",
+    "contextlib",
+}
 
 
 class Event(NamedTuple):
@@ -54,9 +68,7 @@ class Allowed(NamedTuple):
 def allowed() -> tuple[Allowed, ...]:
     """The list of exceptions."""
     entries = tomllib.loads(ALLOWED.read_text(encoding="utf-8"))["allow"]
-    return tuple(
-        Allowed(one["test"], one["event"], one.get("who", "*"), one.get("what", "*"), one["reason"]) for one in entries
-    )
+    return tuple(Allowed(one["test"], one["event"], one.get("who", "*"), one.get("what", "*"), one["reason"]) for one in entries)
 
 
 @cache
@@ -81,7 +93,7 @@ def write_roots() -> tuple[str, ...]:
     cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     own = (ROOT / "build", ROOT / ".hypothesis", ROOT / ".pytest_cache", ROOT / "runs")
     places = (tempfile.gettempdir(), cache_home, os.environ.get("CDKIT_CACHE", cache_home), *map(str, own))
-    devices = ("/dev/null", "/dev/tty", "/dev/urandom", "/dev/full", "/dev/shm/", "/proc/self/", "/dev/pts/")
+    devices = ("/dev/null/", "/dev/tty/", "/dev/urandom/", "/dev/full/", "/dev/shm/", "/proc/self/", "/dev/pts/")
     return (*(f"{Path(place)}{os.sep}" for place in places), *devices)
 
 
@@ -114,10 +126,10 @@ def opened(path: object, mode: object, flags: object) -> str | None:
     """A file outside of the declared roots, with how it was opened."""
     if not isinstance(path, (str, bytes, os.PathLike)):
         return None
-    name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  within a hook nothing may resolve links
+    name = os.path.abspath(os.fsdecode(path))
     numbered = flags if isinstance(flags, int) else 0
     writes = bool(numbered & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) or any(letter in str(mode or "") for letter in "wax+")
-    if name.startswith(write_roots() if writes else read_roots()) or (not writes and not os.path.exists(name)):  # noqa: PTH110
+    if f"{name}{os.sep}".startswith(write_roots() if writes else read_roots()) or (not writes and not os.path.exists(name)):
         return None
     if writes and "__pycache__" in name and name.startswith(code_roots()):
         return None
@@ -126,7 +138,7 @@ def opened(path: object, mode: object, flags: object) -> str | None:
 
 WHAT: Mapping[str, Callable[[tuple[Any, ...]], str | None]] = {
     "exec": lambda args: ran(args[0]),
-    "pickle.find_class": lambda args: f"{args[1]}.{args[2]}",
+    "pickle.find_class": lambda args: f"{args[0]}.{args[1]}",
     "open": lambda args: opened(*args),
     **dict.fromkeys(STARTS, lambda args: str(args[0])[-120:]),
     "socket.connect": lambda args: reached(args[1]),

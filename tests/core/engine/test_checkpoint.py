@@ -69,7 +69,9 @@ def test_every_truncation_is_found(tmp_path: Path, name: str) -> None:
     good = path.read_bytes()
     for length in range(len(good)):
         path.write_bytes(good[:length])
-        with pytest.raises(CheckpointError, match=r"manifest\.json: " if name == "manifest.json" else f"{name}: is {length} bytes"):
+        with pytest.raises(
+            CheckpointError, match=r"manifest\.json: " if name == "manifest.json" else f"{name}: is {length} bytes"
+        ):
             verified(path.parent)
 
 
@@ -78,7 +80,12 @@ def test_a_manifest_that_says_the_same_in_other_words_is_damaged(tmp_path: Path)
     path = write(tmp_path) / "manifest.json"
     manifest = json.loads(path.read_text())
     half = json.dumps({**manifest, "cdkit": "\ud800"})
-    for text in (half, json.dumps(manifest), json.dumps({**manifest, "sha256": None}), json.dumps({**manifest, "step": 2}, indent=1)):
+    for text in (
+        half,
+        json.dumps(manifest),
+        json.dumps({**manifest, "sha256": None}),
+        json.dumps({**manifest, "step": 2}, indent=1),
+    ):
         path.write_text(text)
         with pytest.raises(CheckpointError, match=r"manifest\.json: its sha256 is not its own"):
             verified(path.parent)
