@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test long lint slow fuzz wheel examples example clean
+.PHONY: install demo test long shuffled lint slow fuzz mutants lock locked audit sbom lock-covers wheel examples example clean
 
 install: $(VENV)/installed
 
@@ -29,6 +29,11 @@ test: install
 # What CI runs besides: trainings that are killed, comparisons from file to page, the tutorials to the letter.
 long: install
 	$(PYTEST) -m "long and not slow"
+
+# In another order each time, as `make test` otherwise.
+shuffled: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest --override-ini addopts="-ra --strict-markers --strict-config --import-mode=importlib -m 'not slow and not long'" \
+		--numprocesses auto --maxprocesses 8
 
 lint: install
 	$(BIN)/ruff format --check core plugins tests
@@ -71,6 +76,38 @@ fuzz: install
 		PYTHONPATH=build/fuzz/atheris OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(FUZZ_SECONDS) || exit 1; \
 	done
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/mutants.py --until $(FUZZ_MUTANTS) --processes $$(nproc)
+
+# Do the tests notice small changes to what must not be wrong? Goes on where it stopped; an hour or two of one core from nothing.
+mutants: install
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/mutate.py
+
+# The development environment with every hash, and nothing in it that was published within the last seven days.
+LOCK := .ci/requirements.txt
+COOL_DOWN ?= 7 days ago
+
+lock:
+	$(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet uv
+	build/audit/bin/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --exclude-newer "$$(date -u -d '$(COOL_DOWN)' +%Y-%m-%d)" --upgrade --output-file $(LOCK)
+
+locked:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --require-hashes -r $(LOCK)
+	$(BIN)/pip install --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/installed
+
+# Known vulnerabilities in what is locked, bandit about our source, and whether the lock still covers pyproject.toml.
+audit: lock-covers
+	$(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit bandit
+	build/audit/bin/bandit --quiet --recursive --severity-level medium core plugins --exclude plugins/examples
+	build/audit/bin/pip-audit --require-hashes --disable-pip --requirement $(LOCK)
+
+lock-covers: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/audit/test_lock.py
+
+sbom: install
+	$(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet cyclonedx-bom
+	build/audit/bin/cyclonedx-py environment $(BIN)/python --output-reproducible --of JSON -o build/sbom.json
 
 # What editors check YAML with, and tests/editor speaks to; its node is that of the dev extras.
 $(VENV)/language-server: $(VENV)/installed

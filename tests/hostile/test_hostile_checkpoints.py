@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from cdkit.engine import checkpoint
 from cdkit.engine.birth import give_birth
 from cdkit.engine.checkpoint import sha256
 from cdkit.spec import read_spec
@@ -43,7 +45,7 @@ def signed(step: Path) -> None:
     manifest = json.loads((step / "manifest.json").read_text())
     for name in manifest["files"]:
         manifest["files"][name] = {"size": (step / name).stat().st_size, "sha256": sha256(step / name)}
-    (step / "manifest.json").write_text(json.dumps(manifest))
+    (step / "manifest.json").write_bytes(checkpoint.signed(manifest))
 
 
 def changed(step: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
@@ -66,7 +68,7 @@ def flipped(path: Path, place: int) -> None:
 
 def edited(step: Path, **facts: Any) -> None:
     manifest = json.loads((step / "manifest.json").read_text())
-    (step / "manifest.json").write_text(json.dumps({**manifest, **facts}))
+    (step / "manifest.json").write_bytes(checkpoint.signed({**manifest, **facts}))
 
 
 def cast(tensors: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
@@ -92,7 +94,7 @@ CASES: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "87 complex": (lambda s: changed(s, lambda t: cast(t, torch.complex64)), 6, rf"{FILE}: 1 tensors have another kind of number \(stem\.weight is torch\.complex64, expected torch\.float32\)$"),
     "88 NaN": (lambda s: changed(s, lambda t: t["stem.weight"].fill_(float("nan"))), 8, rf"{FILE}: 1 tensors hold NaN or infinity \(stem\.weight\)$"),
     "88 infinity": (lambda s: changed(s, lambda t: t["stem.bias"].fill_(float("inf"))), 8, rf"{FILE}: 1 tensors hold NaN or infinity \(stem\.bias\)$"),
-    "89 a later schema": (lambda s: edited(s, schema=99), 6, rf"{STEP}/manifest\.json: written with schema 99; this cdkit reads schema 1$"),
+    "89 a later schema": (lambda s: edited(s, schema=99), 6, rf"{STEP}/manifest\.json: written with schema 99; this cdkit reads schemas 1 to 2$"),
     "92 a pickle": (lambda s: written(s, pickle.dumps({"w": [1.0]})), 6, rf"{FILE}: is no safetensors file: "),
     "92 a header without end": (lambda s: written(s, HEADER), 6, rf"{FILE}: is no safetensors file: "),
     "92 no JSON in the header": (lambda s: written(s, (2).to_bytes(8, "little") + b"[]"), 6, rf"{FILE}: is no safetensors file: "),
@@ -154,6 +156,20 @@ def test_another_version_of_a_plugin_is_told(ask: Ask, step: Path, caplog: pytes
     (message,) = caplog.messages
     assert message.startswith("run: was made with cdkit-film==9.")
     assert "; here is cdkit==" in message
+
+
+@pytest.mark.parametrize(
+    "command", [SAMPLE, ("train", "run/spec.yaml", "--out", "run", "--device", "cpu")], ids=["sample", "train"]
+)
+def test_another_version_of_a_plugin_is_refused_if_that_is_asked_for(command: tuple[str, ...], ask: Ask, step: Path) -> None:
+    """91: --strict, exit 4; and nothing is written but the lock."""
+    versions = step.parents[1] / "versions.json"
+    versions.write_text(versions.read_text().replace('"injector.film": "cdkit==', '"injector.film": "cdkit-film==9.'))
+    answer = ask(*command, "--strict")
+    assert answer.code == 4
+    assert re.search(r"^error: run: was made with cdkit-film==9\.\S+; here is cdkit==\S+$", answer.err, re.M)
+    assert "hint: install what the run was made with, or leave --strict out" in answer.err
+    assert [path.name for path in step.parent.iterdir()] == [step.name]
 
 
 def test_a_run_that_is_started_from_stays_as_it_is(ask: Ask, step: Path, tmp_path: Path) -> None:

@@ -211,6 +211,26 @@ def test_a_model_larger_than_the_machine(command: tuple[str, ...], refused: Call
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
 
 
+ENDLESS = {
+    "blocks": (
+        "blocks: 1,",
+        "blocks: 1000000000,",
+        r"bent\.yaml:\d+:\d+: backbone: it has more than 20,000 tensors of weights; expected fewer layers$",
+    ),
+    "depth": ("use: unet,", "use: unet, depth: 1000000000,", r"bent\.yaml:\d+:\d+: backbone: it has more than 20,000 tensors"),
+    "an encoder": ("depth: 1,", "depth: 1000000000,", r"bent\.yaml:\d+:\d+: conditions\.text: it has more than 20,000 tensors"),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_layers_without_end(case: str, refused: Callable[..., object], tmp_path: Path) -> None:
+    """36: of a billion layers some thousands are made, on no device, before it is refused."""
+    old, new, says = ENDLESS[case]
+    assert old in DIGITS
+    (tmp_path / "bent.yaml").write_text(DIGITS.replace(old, new, 1))
+    refused("build", "bent.yaml", code=3, says=says)
+
+
 @pytest.mark.parametrize("case", ["23 billion laughs", "24 deep", "25 ten megabytes", "25 a million keys"])
 def test_bombs_are_refused_at_once(case: str, ask: Callable[..., object], tmp_path: Path) -> None:
     """In less than 200 ms on a core of its own; a shared one is given a second. Less than 150 MB."""

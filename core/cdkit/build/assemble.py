@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from cdkit.build.adapt import adapt
+from cdkit.build.bounded import bounded
 from cdkit.build.mount import Mounted, Mounting
 from cdkit.build.undrawn import Undrawn
 from cdkit.diffusion.process import Diffusion
@@ -74,7 +75,8 @@ def learning(model: Model, *, drawn: bool) -> Model:
 def blamed(place: Place, what: str) -> Generator[None]:
     """A part's ValueError becomes a SpecError at the place that asked for it, a tensor beyond 64 bits an EnvironmentFault."""
     try:
-        yield
+        with bounded():
+            yield
     except CdkitError:
         raise
     except (ValueError, TypeError) as error:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
 @click.option("--no-metadata", is_flag=True, help="Leave the recipe out of the PNGs.")
 @click.option("--fallback", is_flag=True, help="Where the latest checkpoint is damaged, take an older one.")
+@click.option("--strict", is_flag=True, help="Refuse parts of another version than the run was made with.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     run: str,
@@ -55,6 +56,7 @@ def command(
     device: str | None,
     no_metadata: bool,
     fallback: bool,
+    strict: bool,
     as_json: bool,
 ) -> None:
     """Draw with RUN: a run folder, a diffusers folder, or the name of a model that ships in a package (animals).
@@ -69,7 +71,7 @@ def command(
 
     asked = [*prompts, *(read_prompts(prompts_file) if prompts_file else ())]
     height, width = size_of(image, height, width)
-    model = load(run, device=device, fallback=fallback, height=height, width=width)
+    model = load(run, device=device, fallback=fallback, strict=strict, height=height, width=width)
     for written in loras:
         path, scale = file_and_scale(written)
         added = model.lora(path, scale)

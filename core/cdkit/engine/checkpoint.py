@@ -1,7 +1,8 @@
 """Checkpoints: written whole or not at all, verified before a single tensor is used, no pickle anywhere.
 
 The protocol: a temporary folder; each file written, then fsynced; manifest.json, which holds the size and sha256 of all the
-others, last; one rename; fsync of the parent. The latest checkpoint is that of the highest step, and it has to verify.
+others and of itself, last; one rename; fsync of the parent. The latest checkpoint is that of the highest step, and it has to
+verify.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor
 from cdkit.conditions import Ledger
 from cdkit.errors import CheckpointError
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had no digest of the manifest itself
 MANIFEST = "manifest.json"
 STATE = "state.json"
 TEMPORARY = ".tmp-"
@@ -85,7 +86,7 @@ def write_checkpoint(folder: Path, step: int, tensors: Tensors, state: Mapping[s
     try:
         files = {path.name: _described(path) for path in _written(temporary, tensors, state)}
         manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
-        _write(temporary / MANIFEST, _json(manifest))
+        _write(temporary / MANIFEST, signed(manifest))
         fsync_folder(temporary)
         target = folder / folder_of(step)
         if target.exists():
@@ -113,6 +114,12 @@ def _written(folder: Path, tensors: Tensors, state: Mapping[str, Any]) -> Iterat
 
 def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode()
+
+
+def signed(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as it is written: with the sha256 of all that it says besides."""
+    told = {key: value for key, value in manifest.items() if key != "sha256"}
+    return _json({**told, "sha256": hashlib.sha256(_json(told)).hexdigest()})
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -145,12 +152,14 @@ def sha256(path: Path) -> str:
 def verified(folder: Path) -> Checkpoint:
     """The checkpoint in a folder, every file checked against the manifest. CheckpointError names what is wrong."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(content.decode())
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder / MANIFEST}: missing; a checkpoint without it was never finished") from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / MANIFEST}: cannot be read: {error}") from error
     _check_schema(folder, manifest)
+    _check_itself(folder, manifest, content)
     for name, described in manifest["files"].items():
         _check_file(folder, name, described)
     return Checkpoint(folder, manifest)
@@ -161,11 +170,23 @@ def _check_schema(folder: Path, manifest: Any) -> None:
     well_formed = isinstance(files, dict) and all(isinstance(described, dict) for described in files.values())
     if not well_formed or not isinstance(manifest.get("step"), int):
         raise CheckpointError(f"{folder / MANIFEST}: is no manifest of a checkpoint")
-    if manifest.get("schema") != SCHEMA:
+    if manifest.get("schema") not in range(1, SCHEMA + 1):
         raise CheckpointError(
-            f"{folder / MANIFEST}: written with schema {manifest.get('schema')}; this cdkit reads schema {SCHEMA}",
+            f"{folder / MANIFEST}: written with schema {manifest.get('schema')}; this cdkit reads schemas 1 to {SCHEMA}",
             hint="update cdkit",
         )
+
+
+def _check_itself(folder: Path, manifest: Mapping[str, Any], content: bytes) -> None:
+    """Every byte of it, as it would be written: no other text says the same."""
+    if manifest["schema"] == 1:
+        return
+    try:
+        sound = content == signed(manifest)
+    except (ValueError, RecursionError):  # half a surrogate pair, or deeper than can be written
+        sound = False
+    if not sound:
+        raise CheckpointError(f"{folder / MANIFEST}: its sha256 is not its own; the file is damaged")
 
 
 def _check_file(folder: Path, name: str, described: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from cdkit.build import assemble
 from cdkit.build.assemble import make_autoencoder
 from cdkit.engine.device import pick_device
 from cdkit.engine.foreign import format_of, model_of, spec_in
-from cdkit.engine.made_with import changed
+from cdkit.engine.made_with import compare_versions
 from cdkit.engine.run import SPEC, VERSIONS, Run
 from cdkit.engine.weights import load_weights
 from cdkit.errors import CheckpointError, UsageError
@@ -27,6 +27,7 @@ def load(
     device: str | None = None,
     averaged: bool = True,
     fallback: bool = False,
+    strict: bool = False,
     height: int | None = None,
     width: int | None = None,
 ) -> Model:
@@ -34,7 +35,8 @@ def load(
     (diffusers'), or a fresh one from a spec.
 
     averaged: with the moving average of the weights, where the run has one. fallback: take an older checkpoint where the latest
-    is damaged. height, width: in pixels, of another size than it was trained on. CheckpointError where a run has no checkpoint.
+    is damaged. strict: PluginError for parts of another version than the run was made with. height, width: in pixels, of another
+    size than it was trained on. CheckpointError where a run has no checkpoint.
     """
     path = Path(source)
     if path.suffix in {".yaml", ".yml"}:
@@ -49,8 +51,7 @@ def load(
     if checkpoint is None:
         raise CheckpointError(f"{run.path}: has no checkpoint yet", hint=f"cdkit train … --out {run.path}")
     spec = run.spec()
-    for line in changed(run.path / VERSIONS, spec):
-        logging.getLogger("cdkit").warning(line)
+    compare_versions(run.path / VERSIONS, spec, logging.getLogger("cdkit").warning, strict=strict)
     model = assemble(resized(spec, height, width), drawn=False)
     load_weights(model, checkpoint, averaged=averaged)
     return model.to(pick_device(device)).eval()

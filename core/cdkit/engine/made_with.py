@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cdkit.errors import CheckpointError
+from cdkit.errors import CheckpointError, PluginError
 from cdkit.hooks import KINDS
 from cdkit.registry import Registry
 from cdkit.spec import Spec, SpecErrors
@@ -50,3 +51,12 @@ def changed(versions: Path, spec: Spec) -> list[str]:
     now = spec.provenance
     pairs = {(made, now[part]) for part, made in recorded(versions).items() if part in now and now[part] != made}
     return [f"{versions.parent}: was made with {made}; here is {here}" for made, here in sorted(pairs)]
+
+
+def compare_versions(versions: Path, spec: Spec, say: Callable[[str], object], *, strict: bool) -> None:
+    """Tell what `changed` finds. strict: PluginError for it."""
+    lines = changed(versions, spec)
+    if lines and strict:
+        raise PluginError("; ".join(lines), hint="install what the run was made with, or leave --strict out")
+    for line in lines:
+        say(line)

@@ -21,7 +21,8 @@ from cdkit.engine.device import mixed_precision, pick_device
 from cdkit.engine.ema import Ema
 from cdkit.engine.inherit import inherit
 from cdkit.engine.journal import Journal
-from cdkit.engine.made_with import changed
+from cdkit.engine.lost import device_blamed
+from cdkit.engine.made_with import compare_versions
 from cdkit.engine.memory import memory_blamed
 from cdkit.engine.merged import merged
 from cdkit.engine.optimizer import (
@@ -64,15 +65,16 @@ def train(
     override: bool = False,
     fallback: bool = False,
     allow_data_change: bool = False,
+    strict: bool = False,
     say: Say = print,
 ) -> Run:
     """Train a spec into the run folder `out`, or go on where it stopped. Returns the run.
 
     init_from: start a new run from this one's weights. minutes: stop, saved, after about so long. override: go on although
     the spec has changed. fallback: set a damaged checkpoint aside and go on from an older one. allow_data_change: go on although
-    the data set has changed. Raises Stopped after a signal, NumericsError before an update that would spoil the weights,
-    DataError for pictures that cannot be read, and EnvironmentFault for memory that is not there; all that was learned by then
-    is saved, or was before.
+    the data set has changed. strict: rather refuse than go on with parts of another version. Raises Stopped after a signal,
+    NumericsError before an update that would spoil the weights, DataError for pictures that cannot be read, and EnvironmentFault
+    for memory or a device that is not there; all that was learned by then is saved, or was before.
     """
     check_base(spec, out, init_from)
     with stoppable() as stop:
@@ -83,7 +85,7 @@ def train(
             if override:
                 run.rewrite(spec)
             trainer = trainer or Trainer(spec, run, pick_device(device), say)
-            trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override))
+            trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override), strict=strict)
             with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
                 trainer.go(stop, minutes)
     return run
@@ -146,7 +148,7 @@ class Trainer:
 
     # ----------------------------------------------------------------- beginning
 
-    def begin(self, init_from: Run | None, *, fallback: bool = False, same_data: bool = True) -> None:
+    def begin(self, init_from: Run | None, *, fallback: bool = False, same_data: bool = True, strict: bool = False) -> None:
         """Resume from the latest checkpoint, or start: from another run's weights, or as drawn."""
         for path in clear_unfinished(self.run.checkpoints):
             self.say(f"removed {path.name}, left by a save that was not finished")
@@ -158,7 +160,7 @@ class Trainer:
             self.say(f"{self.run.path}: starts from the weights of {checkpoint.folder.name}, which holds no optimizer")
         elif checkpoint is not None:
             self._check_data(checkpoint, same_data)
-            self._restore(checkpoint)
+            self._restore(checkpoint, strict=strict)
             self.say(f"{self.run.path}: going on at step {self.step} of {self.options.steps}")
         elif init_from is not None:
             self._inherit(init_from)
@@ -180,11 +182,10 @@ class Trainer:
         if whence := take_autoencoder(self.model, there=there):
             self.say(f"{self.run.path}: {whence}")
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint, *, strict: bool) -> None:
         load_weights(self.model, checkpoint, averaged=False)
         load_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
-        for line in changed(self.run.path / VERSIONS, self.spec):
-            self.say(f"note: {line}")
+        compare_versions(self.run.path / VERSIONS, self.spec, lambda line: self.say(f"note: {line}"), strict=strict)
         state = checkpoint.state()
         if self.ema is not None:
             self.ema.load(checkpoint.tensors("ema"), state["ema_updates"])
@@ -228,10 +229,12 @@ class Trainer:
         try:
             with progress(self.options.steps, self.step) as report, closing(self._groups()) as groups:
                 for group in groups:
-                    with memory_blamed(f"{self.run.path}: step {self.step + 1}", self.options, self.device):
+                    where = f"{self.run.path}: step {self.step + 1}"
+                    with device_blamed(where, self.device), memory_blamed(where, self.options, self.device):
                         self._update(group, journal)
                     report(self.step, self.loss)
-                    self._keep()
+                    with device_blamed(where, self.device):
+                        self._keep()
                     if stop.asked or time.monotonic() > until:
                         break
             self._save_once()

@@ -89,6 +89,13 @@ def test_two_hundred_thousand_keys_are_distinct() -> None:
     assert len(drawn.unique()) == 200_000
 
 
+@pytest.mark.slow
+def test_a_million_keys_are_distinct() -> None:
+    ids = [f"{i}" for i in range(1000)]
+    drawn = torch.cat([keys(0, ids, step, purpose) for step in range(500) for purpose in ("noise", "time")])
+    assert len(drawn.unique()) == 1_000_000
+
+
 def test_no_two_noises_are_alike() -> None:
     noise = normal(keys(0, [str(i) for i in range(500)], 0, "noise"), (16, 16)).flatten(1)
     correlation = torch.corrcoef(noise).fill_diagonal_(0).abs().max()

@@ -15,6 +15,7 @@ from cdkit.engine.checkpoint import (
     prune,
     set_aside_damaged,
     sha256,
+    signed,
     verified,
     write_checkpoint,
 )
@@ -46,25 +47,47 @@ def test_files_are_private(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in write(tmp_path).iterdir()} == {0o600}
 
 
-@pytest.mark.parametrize("name", ["backbone.safetensors", "ema.safetensors", "state.json"])
+NAMES = ("backbone.safetensors", "ema.safetensors", "state.json", "manifest.json")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_flipped_bit_is_found(tmp_path: Path, name: str) -> None:
     path = write(tmp_path) / name
     good = path.read_bytes()
-    for place in range(0, len(good) * 8, 7):
+    said = r"manifest\.json: " if name == "manifest.json" else f"{name}: its sha256"
+    for place in range(len(good) * 8):
         flipped = bytearray(good)
         flipped[place // 8] ^= 1 << place % 8
         path.write_bytes(bytes(flipped))
-        with pytest.raises(CheckpointError, match=f"{name}: its sha256"):
+        with pytest.raises(CheckpointError, match=said):
             verified(path.parent)
 
 
-@pytest.mark.parametrize("name", ["backbone.safetensors", "state.json"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_truncation_is_found(tmp_path: Path, name: str) -> None:
     path = write(tmp_path) / name
     good = path.read_bytes()
-    for length in range(0, len(good), 5):
+    for length in range(len(good)):
         path.write_bytes(good[:length])
-        with pytest.raises(CheckpointError, match=f"{name}: is {length} bytes"):
+        with pytest.raises(
+            CheckpointError, match=r"manifest\.json: " if name == "manifest.json" else f"{name}: is {length} bytes"
+        ):
+            verified(path.parent)
+
+
+def test_a_manifest_that_says_the_same_in_other_words_is_damaged(tmp_path: Path) -> None:
+    """A key that is lost, an older schema that needs no digest, other white space: only what was written is what was written."""
+    path = write(tmp_path) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    half = json.dumps({**manifest, "cdkit": "\ud800"})
+    for text in (
+        half,
+        json.dumps(manifest),
+        json.dumps({**manifest, "sha256": None}),
+        json.dumps({**manifest, "step": 2}, indent=1),
+    ):
+        path.write_text(text)
+        with pytest.raises(CheckpointError, match=r"manifest\.json: its sha256 is not its own"):
             verified(path.parent)
 
 
@@ -85,8 +108,8 @@ def test_a_folder_without_a_manifest_was_never_finished(tmp_path: Path) -> None:
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
-    with pytest.raises(CheckpointError, match="written with schema 99; this cdkit reads schema 1"):
+    (folder / "manifest.json").write_bytes(signed({**manifest, "schema": 99}))
+    with pytest.raises(CheckpointError, match="written with schema 99; this cdkit reads schemas 1 to 2"):
         verified(folder)
 
 
@@ -95,7 +118,7 @@ def test_a_manifest_cannot_point_outside(tmp_path: Path, name: str) -> None:
     folder = write(tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"][name] = {"size": 0, "sha256": ""}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_bytes(signed(manifest))
     with pytest.raises(CheckpointError, match="not a plain file beside it"):
         verified(folder)
 
@@ -113,7 +136,7 @@ def test_a_pickle_under_another_name_is_never_opened(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(Bomb()))
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"][path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_bytes(signed(manifest))
     with pytest.raises(CheckpointError, match=r"ema\.safetensors: is no safetensors file"):
         verified(folder).tensors("ema")
     assert not marker.exists()

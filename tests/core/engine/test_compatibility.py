@@ -20,7 +20,10 @@ from cdkit.engine.verify import verify
 from cdkit.spec import read_spec
 
 RUNS = Path(__file__).parents[2] / "fixtures" / "runs"
-MANIFESTS = {1: "6a76356999f38c756af73e970b100f34326b4dbbddcf3a4408f783513307c9b0"}  # as they were committed
+MANIFESTS = {
+    1: "6a76356999f38c756af73e970b100f34326b4dbbddcf3a4408f783513307c9b0",
+    2: "49a81391d066b29dbf3b3b18cfe07fa5d2db74b7594baa93855d0914c1afbd3f",
+}  # as they were committed
 
 
 def test_every_schema_has_its_fixture() -> None:

@@ -14,16 +14,21 @@ from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
 import torch
 from cdkit.cli.failures import handled
+from cdkit.engine import train as training
 from cdkit.engine.batches import Batches
+from cdkit.engine.ema import Ema
 from cdkit.engine.evaluate import make_dataset
+from cdkit.engine.lost import device_blamed
 from cdkit.engine.run import Run
 from cdkit.engine.stop import Stop
 from cdkit.engine.train import Trainer, train
 from cdkit.errors import CheckpointError, DataError, NumericsError
+from cdkit.model import Model
 from cdkit.parts import Example
 from cdkit.spec import Spec, read_spec
 from PIL import Image
@@ -218,6 +223,48 @@ def test_memory_that_is_not_there_is_asked_for_in_words(begun: Path, whole: Path
 def resident() -> int:
     """Bytes of address space in use."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# ----------------------------------------------------------------------------------------- the device
+
+
+LOST = "CUDA error: uncorrectable ECC error encountered\nCUDA kernel errors might be reported asynchronously"
+DEVICE: dict[str, tuple[Any, str, Exception]] = {
+    "in a step": (Model, "forward", torch.AcceleratorError(LOST)),
+    "in the library": (Model, "forward", RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")),
+    "as gradients are made": (Trainer, "_backward", RuntimeError("CUDA error: an illegal memory access was encountered")),
+    "as the average is updated": (Ema, "update", torch.AcceleratorError(LOST)),
+    "as the weights are fetched to be saved": (training, "weights_of", torch.AcceleratorError(LOST)),
+}  # where it is lost, and what torch says then
+
+
+@pytest.mark.parametrize("place", DEVICE)
+def test_a_device_that_is_lost_saves_nothing_of_what_it_held(
+    place: str, begun: Path, whole: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No GPU is here to lose: what torch raises then is raised where it would be."""
+    owner, name, error = DEVICE[place]
+
+    def lost(*args: Any, **keywords: Any) -> Any:
+        del args, keywords
+        raise error
+
+    before = {path: path.read_bytes() for path in (begun / "checkpoints").rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, lost)
+        assert handled(lambda: train(tiny(), begun, say=quiet), debug=False) == 7
+    said = capsys.readouterr().err
+    assert re.search(r"^error: .*begun: step 4: cpu failed: (CUDA|cuDNN) error: .*; nothing is saved of this step$", said, re.M)
+    assert "hint: the last checkpoint is intact" in said
+    assert {path: path.read_bytes() for path in (begun / "checkpoints").rglob("*") if path.is_file()} == before
+    assert files(train(tiny(), begun, say=quiet).path) == files(whole)
+
+
+def test_another_runtime_error_is_no_device_that_is_lost() -> None:
+    with pytest.raises(RuntimeError, match=r"^shapes do not fit$"), device_blamed("here", CPU):
+        raise RuntimeError("shapes do not fit")
+    with pytest.raises(torch.OutOfMemoryError), device_blamed("here", CPU):
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 # ----------------------------------------------------------------------------------------- data that changes

@@ -90,13 +90,21 @@ def test_workers_and_a_resume_change_nothing(workers: int, tmp_path: Path, whole
 # ----------------------------------------------------------------------------------------- kill -9
 
 
-def killed(spec: Spec, run: Path, after: float) -> bool:
-    """Train in a process of its own that is killed after so many seconds; whether it was still at work."""
+def killed(spec: Spec, run: Path, after: float, *, beginning: bool) -> bool:
+    """Train in a process of its own that is killed after so many seconds; whether it was still at work.
+
+    The clock runs from the fork if it is to be killed as it begins, else from its first step, however slow the machine is.
+    """
+    reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # the process ends before the file could be closed
-        train(spec, run, say=quiet)
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  the process ends before the file could be closed
+        train(spec, run, say=lambda line: os.close(writer) if line.endswith(("on cpu", "200")) else None)
         os._exit(0)
+    os.close(writer)
+    if not beginning:
+        os.read(reader, 1)  # nothing, once the child has closed the other end or is gone
+    os.close(reader)
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -108,9 +116,12 @@ def newest(run: Path) -> int:
 
 
 def chain(spec: Spec, run: Path, kills: int, draws: random.Random) -> int:
-    """Kill a training at random moments until it is done, or so often; after each, nothing committed may be lost."""
+    """Kill a training at random moments until it is done, or so often; after each, nothing committed may be lost.
+
+    One of ten is killed as it begins, the others while they train and save at every step.
+    """
     done = reached = 0
-    while done < kills and killed(spec, run, draws.uniform(0.0, 0.8)):
+    while done < kills and killed(spec, run, draws.uniform(0.0, 0.5), beginning=draws.random() < 0.1):
         done += 1
         assert newest(run) >= reached, f"after kill {done}"
         reached = newest(run)
