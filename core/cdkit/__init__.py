@@ -16,13 +16,42 @@ from cdkit.version import VERSION
 
 if TYPE_CHECKING:
     from cdkit.engine.load import load
-    from cdkit.model import Model
+    from cdkit.model import Model, Samples
+    from cdkit.model.influence import Influence, influence
+    from cdkit.model.pixels import to_picture
+    from cdkit.model.trajectory import Moment, Trajectory
+    from cdkit.registry import Registry
     from cdkit.spec import Spec, read_spec
 
 __version__ = VERSION
-__all__ = ["Model", "Spec", "__version__", "load", "read_spec"]
+__all__ = [
+    "Influence",
+    "Model",
+    "Moment",
+    "Registry",
+    "Samples",
+    "Spec",
+    "Trajectory",
+    "__version__",
+    "influence",
+    "load",
+    "read_spec",
+    "to_picture",
+]
 
-_HOME = {"load": "cdkit.engine.load", "Model": "cdkit.model", "Spec": "cdkit.spec", "read_spec": "cdkit.spec"}
+_HOME = {
+    "Influence": "cdkit.model.influence",
+    "Model": "cdkit.model",
+    "Moment": "cdkit.model.trajectory",
+    "Registry": "cdkit.registry",
+    "Samples": "cdkit.model",
+    "Spec": "cdkit.spec",
+    "Trajectory": "cdkit.model.trajectory",
+    "influence": "cdkit.model.influence",
+    "load": "cdkit.engine.load",
+    "read_spec": "cdkit.spec",
+    "to_picture": "cdkit.model.pixels",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 from cdkit.diffusion.random import generator
 from cdkit.errors import UsageError
 from cdkit.model.draw import by_column, text_column
-from cdkit.model.start import encoded
+from cdkit.model.start import check_size, encoded
 from cdkit.parts import Signals, TextEncoder
 
 if TYPE_CHECKING:
@@ -56,24 +56,27 @@ def influence(
     guidance: float | None = None,
     levels: int = 4,
     places: Mapping[str, Collection[str]] | None = None,
+    picture: Tensor | None = None,
 ) -> Influence:
     """What each word of one prompt changes.
 
     values: a prompt, or the values of one picture by column; the words are those of the text column, and the others stay as
     they are. A prompt of one word without it is the null, and so is what an encoder of no text is told, without it.
     seed, guidance: of the picture, which is drawn by the spec's sampler; then it is noised to `levels` levels, evenly spaced in
-    time, by one noise. places: sites' names by a name for them; each site for itself where None.
+    time, by one noise. places: sites' names by a name for them; each site for itself where None. picture: (C, H, W) in [-1, 1],
+    to ask about instead of one that is drawn.
     UsageError for a model that hears nothing, for an empty prompt, and where a null is asked that training never used.
     """
     raw = by_column(model, values)
     column = text_column(model)
     words, versions = leave_one_out(model, column, raw)
-    drawn = model.sample(raw, seeds=[seed], n=1, guidance=guidance).images[0]
+    drawn = model.sample(raw, seeds=[seed], n=1, guidance=guidance).images[0] if picture is None else picture
+    check_size(model, drawn)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            return _measured(model, words, versions, drawn, seed, levels, places or each(model))
+            return _measured(model, words, versions, drawn, seed, levels, each(model) if places is None else places)
     finally:
         model.train(was_training)
 

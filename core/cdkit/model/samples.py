@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,15 +38,20 @@ class Samples:
 
     def save(self, path: str | Path, *, metadata: bool = True) -> Path:
         """Write the grid (or the one picture) as PNG, with the recipe in its metadata."""
-        from PIL.PngImagePlugin import PngInfo
-
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        info = PngInfo()
+        target.write_bytes(self.png(metadata=metadata))
+        return target
+
+    def png(self, *, metadata: bool = True) -> bytes:
+        """The grid (or the one picture) as PNG, with the recipe in its metadata."""
+        from PIL.PngImagePlugin import PngInfo
+
+        info, buffer = PngInfo(), io.BytesIO()
         if metadata:
             info.add_itxt("cdkit", json.dumps(self.recipe_of(), ensure_ascii=False))
-        (self.grid() if len(self) > 1 else self.picture(0)).save(target, format="PNG", pnginfo=info)
-        return target
+        (self.grid() if len(self) > 1 else self.picture(0)).save(buffer, format="PNG", pnginfo=info)
+        return buffer.getvalue()
 
     def recipe_of(self, index: int | None = None) -> dict[str, Any]:
         """What draws picture `index` (or all of them) again."""
@@ -64,8 +70,4 @@ class Samples:
         return labelled_grid(self.images, self.captions, columns=columns, scale=scale)
 
     def _repr_png_(self) -> bytes:
-        import io
-
-        buffer = io.BytesIO()
-        self.grid().save(buffer, format="PNG")
-        return buffer.getvalue()
+        return self.png()
