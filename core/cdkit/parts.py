@@ -23,6 +23,7 @@ from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
 
 __all__ = [
+    "Acting",
     "Adaptable",
     "Autoencoder",
     "Backbone",
@@ -169,6 +170,13 @@ class TextEncoder(Encoder):
         """The empty prompt, n times."""
         return self([""] * n)
 
+    def spans(self, prompt: str) -> Sequence[tuple[int, int]] | None:
+        """The characters [start, end) of a prompt that each of its L tokens was read from; (0, 0): none. None: it cannot say.
+
+        The prompt is in Unicode's form C, with one blank between two words.
+        """
+        del prompt
+
 
 class Joiner(nn.Module, ABC):
     """An encoder of other conditions' streams (SDXL's two text encoders): made as cls(widths, **options).
@@ -226,6 +234,13 @@ class Tap(nn.Module, ABC):
     def adaptable(self) -> Mapping[str, Adaptable]:
         """The layers that a LoRA may adapt, by names within the tap ("attn2.to_q"); none unless it says."""
         return {}
+
+    def attention(self, h: Tensor, signal: Signal) -> Tensor | None:
+        """How much of its attention each place of h gives to each token of the first stream: (B, heads, N, L), 0 where masked.
+
+        Asked for beside `forward`, of the same h and signal, when somebody wants to see it; None: the method has no such thing.
+        """
+        del h, signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +445,16 @@ class Dataset(ABC):
         del cache
 
 
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """Where each of W words of a prompt acts in a picture, at K noise levels from much to little; on the CPU, float32."""
+
+    words: tuple[str, ...]
+    sigmas: tuple[float, ...]  # K
+    influence: Tensor  # (W, K, H, W): how far the picture moves there without the word; values span [-1, 1]
+    attention: Tensor | None  # (W, K, H, W): the share of attention that is the word's, over all heads and sites
+
+
 class Examinee(Protocol):
     """A model under examination, as a metric sees it."""
 
@@ -447,6 +472,10 @@ class Examinee(Protocol):
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [-1, 1] through the autoencoder's latents and back. UsageError where there is none."""
+        ...
+
+    def acting(self, image: Tensor, values: Mapping[str, Sequence[Any]], seed: int) -> Acting:
+        """Where each word acts in an image (C, H, W), told these values of one picture; the noise is of the seed."""
         ...
 
     def say(self, message: str) -> None:

@@ -17,7 +17,7 @@ from cdkit.parts import CdkitError, DataError, Positive, Stream, TextEncoder, Wi
 from torch import Tensor
 
 from cdkit_encoders.prompts import Truncation, distinct, read
-from cdkit_encoders.transformer import Transformer, packed, repeated, spread
+from cdkit_encoders.transformer import Transformer, filled, packed, repeated, spread
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -79,6 +79,11 @@ class SentencePiece(TextEncoder):
     def null(self, n: int) -> Stream:
         """The empty prompt, n times."""
         return repeated(self([""]), n)
+
+    def spans(self, prompt: str) -> list[tuple[int, int]]:
+        pieces: Any = self._reader().encode(prompt, out_type="immutable_proto").pieces
+        spans = [(piece.begin, piece.end) for piece in pieces][: self.length - 2]
+        return filled([(0, 0), *spans, (0, 0)], self.length)
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from cdkit.compare.budget import deviation
 from cdkit.compare.fingerprint import fingerprint
-from cdkit.compare.licences import licences
+from cdkit.engine.licences import licences
 from cdkit.compare.losses import losses
 from cdkit.compare.read import Comparison
 from cdkit.compare.run import Comparing

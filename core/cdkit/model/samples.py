@@ -6,12 +6,13 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from cdkit.model.pixels import to_picture
+from cdkit.model.pixels import to_picture, uri
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,5 +70,11 @@ class Samples:
 
         return labelled_grid(self.images, self.captions, columns=columns, scale=scale)
 
-    def _repr_png_(self) -> bytes:
-        return self.png()
+    def _repr_html_(self) -> str:
+        """In a notebook: the labelled grid, what it shows for who cannot see it, and the recipe."""
+        told = escape(", ".join(dict.fromkeys(filter(None, self.captions))) or "pictures drawn without a word", quote=True)
+        recipe = escape(json.dumps(self.recipe_of(), ensure_ascii=False, indent=1))
+        return (
+            f"<img style='image-rendering:pixelated' alt='{told}' src='{uri(self.png(), 'png')}'>"
+            f"<details><summary>the recipe</summary><pre>{recipe}</pre></details>"
+        )

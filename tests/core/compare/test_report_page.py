@@ -18,7 +18,7 @@ import pytest
 from cdkit.cli.app import cdkit
 from cdkit.compare.acting import longest, maps_of
 from cdkit.compare.embed import data
-from cdkit.compare.licences import licences
+from cdkit.engine.licences import licences
 from cdkit.compare.losses import POINTS, losses, split
 from cdkit.compare.maps import png
 from cdkit.compare.report import report
