@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,11 +18,19 @@ from cdkit.spec import Spec
 from cdkit.spec.plan import plan_of
 from cdkit.spec.plan_mermaid import mermaid
 
+EVALUATION = "evaluation"  # the folder in a run where `cdkit evaluate` leaves its reports
 
-def card(run: Run, reports: Sequence[Mapping[str, Any]] = ()) -> str:
-    """Markdown with the metadata that model hubs read. reports: what `cdkit evaluate --json` answered, one a metric."""
+
+def card(run: Run) -> str:
+    """Markdown with the metadata that model hubs read."""
     spec = run.spec()
-    return "\n".join([head(spec), *body(run, spec, reports)]) + "\n"
+    return "\n".join([head(spec), *body(run, spec, reports(run))]) + "\n"
+
+
+def reports(run: Run) -> list[Mapping[str, Any]]:
+    """What `cdkit evaluate` left in the run, one report a metric; those of a sweep too."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((run.path / EVALUATION).glob("*.json"))]
+    return [report for report in found if isinstance(report, dict) and "scores" in report]
 
 
 def head(spec: Spec) -> str:
@@ -59,16 +68,16 @@ def quoted(spec: Spec) -> str:
 
 def training(run: Run, spec: Spec) -> Iterator[str]:
     """How far it came, and its losses as a line of blocks."""
-    now, losses = standing(run), losses_of(run.path)
+    now, losses = standing(run), list(losses_of(run.path).values())
     data = f"`{spec.data.use}`" if spec.data else "data that the spec does not name"
     yield f"## Training\n\n{now.step:,} of {now.steps or now.step:,} steps of batch {spec.train.batch} on {data}; {now.state}."
     if losses:
-        yield f"\nLoss, from {next(iter(losses.values())):.3g} to {list(losses.values())[-1]:.3g}: `{sparkline(list(losses.values()))}`"
+        yield f"\nLoss, from {losses[0]:.3g} to {losses[-1]:.3g}: `{sparkline(losses)}`"
 
 
 def scored(reports: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "\n## Scores\n"
     if not reports:
-        yield "None were given. `cdkit evaluate RUN --json` measures them; `cdkit card RUN --scores FILE` writes them here."
+        yield "Not evaluated yet: `cdkit evaluate RUN`, and then `cdkit card RUN` again."
     for report in reports:
         yield "```text\n" + "\n".join(score_lines(report)) + "\n```"

@@ -74,8 +74,8 @@ def sheet(plan: Plan, arrows: str, boxes: str, height: float) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {RIGHT + NETWORK + 12} {height:g}" {size} role="img" '
         f'aria-label="{escape(plan.summary, quote=True)}"><style>{STYLE}</style><rect {size} style="stroke:none"/>'
-        f'<text x="{LEFT}" y="26" class="t">{escape(plan.title)}</text><g fill="none" stroke-width="1.4">{arrows}</g>{boxes}</svg>'
-        "\n"
+        f'<text x="{LEFT}" y="26" class="t">{escape(plan.title)}</text>'
+        f'<g fill="none" stroke-width="1.4">{arrows}</g>{boxes}</svg>\n'
     )
 
 
