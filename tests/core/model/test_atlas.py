@@ -55,7 +55,7 @@ def test_shares_of_attention_are_shares(model: Model) -> None:
         assert bool((maps.sum(dim=0) < 1).all())
 
 
-def test_attention_goes_where_keys_are_alike(model: Model) -> None:
+def test_attention_goes_where_keys_are_alike() -> None:
     """A word whose keys every query shuns is attended to nowhere; one that they all seek has everything."""
     weights = torch.zeros(2, 5, 4)
     weights[..., 2] = 1

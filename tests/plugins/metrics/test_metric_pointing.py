@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class Pointer:
 
     dataset: Any
     cache: Path = Path()
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     astray: bool = False
 
     def acting(self, image: Tensor, values: Mapping[str, Sequence[Any]], seed: int) -> Acting:
