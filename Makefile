@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo page test lint slow fuzz wheel examples example clean
+.PHONY: install demo page docs test lint slow fuzz wheel examples example clean
 
 install: $(VENV)/installed
 
@@ -25,6 +25,11 @@ demo: install
 page: install
 	$(BIN)/pip install --quiet -e '.[page]'
 	$(BIN)/cdkit demo animals
+
+# The documentation as a site in build/site, warnings as errors.
+docs: install
+	$(BIN)/pip install --quiet -e '.[docs]'
+	$(BIN)/python docs/site/build.py build/site
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8
