@@ -17,7 +17,7 @@ FOLDER = ROOT / "docs" / "drawings"
 PAGE = ROOT / "docs" / "drawings.md"
 HEAD = """# Every spec, drawn
 
-What is told, by which method, and where that enters the network. Each is one command, which needs no weights and no other program:
+What is told, by which method, and where that enters the network. Each is one command, without weights and without other programs:
 
 ```console
 $ cdkit build specs/sd_like.yaml --draw model.svg

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,6 @@ def test_both_languages_run_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("folder", [COURSE, COURSE / "zh"], ids=["en", "zh"])
 def test_each_chapter_leads_to_the_next(folder: Path) -> None:
-    for name, following in zip(CHAPTERS, CHAPTERS[1:], strict=False):
+    for name, following in pairwise(CHAPTERS):
         assert f"]({following})" in (folder / name).read_text(encoding="utf-8")
     assert all(f"]({name})" in (folder / "index.md").read_text(encoding="utf-8") for name in CHAPTERS)
