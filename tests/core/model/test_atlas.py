@@ -99,7 +99,7 @@ def test_files(model: Model, tmp_path: Path) -> None:
         assert grid.width > 4 * 100
     page = paths[1].read_text(encoding="utf-8")
     assert "<b>" not in page
-    assert "&lt;b&gt; left out" in page
+    assert "&lt;b&gt;, left out" in page
     assert "default-src 'none'" in page
     assert page.count("<img") == 1 + 2 * 3 * 4 + 3 * len(atlas.attention)
     assert page.count("<img") == page.count('<img class="map" alt=') + 1

@@ -30,8 +30,8 @@ class Pointer:
     def acting(self, image: Tensor, values: Mapping[str, Sequence[Any]], seed: int) -> Acting:
         del seed
         words = tuple(values["text"][0].split())
-        colours = {str(values[f"colour.{place}"][0]): values["mask"][0][place - 1] for place in (1, 2)}
-        maps = torch.stack([self._map(colours.get(word), image) for word in words])
+        things = {(values[f"colour.{n}"][0], values[f"shape.{n}"][0]): values["mask"][0][n - 1] for n in (1, 2)}
+        maps = torch.stack([self._map(things.get(pair), image) for pair in zip(words, (*words[1:], ""), strict=True)])
         return Acting(words, (0.9, 0.1), maps, None)
 
     def _map(self, mask: Tensor | None, image: Tensor) -> Tensor:
