@@ -74,7 +74,8 @@ class Figure {
   step(event) {
     this.moments.push(event);
     if (!still.matches) this.draw(event.clean, this.alt());
-    tell(() => say("step", this.run, event.index + 1, event.steps));
+    if (event.index === 0) tell(() => say("draws", this.run)); // once a run: a screen reader says what stands there
+    $("progress").textContent = say("step", event.index + 1, event.steps);
   }
 
   alt() { return say("alt", this.prompt, this.run); }
@@ -189,6 +190,7 @@ async function draw() {
   } catch (error) {
     tell(() => error.name === "AbortError" ? say("stopped") : say("lost"));
   }
+  $("progress").textContent = "";
   busy(false);
 }
 
@@ -235,7 +237,7 @@ function offer() {
   speak();
 }
 
-$("form").addEventListener("submit", (event) => { event.preventDefault(); if (!asking || !$("draw").disabled) draw(); });
+$("form").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
 $("stop").addEventListener("click", () => asking.abort());
 $("other").addEventListener("click", () => { $("seed").value = crypto.getRandomValues(new Uint32Array(1))[0]; });
 $("language").addEventListener("click", () => { language = language === "zh" ? "en" : "zh"; speak(); });
