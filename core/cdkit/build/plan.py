@@ -28,7 +28,7 @@ def opened(model: Model) -> Plan:
 def with_forms(told: Told, encoder: Encoder | Joiner) -> Told:
     """What an encoder hands on, and its parameters."""
     forms = [f"{form} {width}" for form, width in encoder.widths._asdict().items() if width]
-    return replace(told, forms=", ".join(forms), size=counted(size(encoder)))
+    return replace(told, forms=", ".join(forms), size=counted(size(encoder)) if size(encoder) else "")
 
 
 def blocks(model: Model) -> Iterable[Block]:
@@ -48,8 +48,8 @@ def block_of(site: str) -> str:
 
 def order(block: str) -> int:
     """What comes first in a network comes first; blocks whose names say nothing stay as they were opened."""
-    ranks = {"embed": 0, "input": 1, "down": 2, "mid": 4, "skip": 5, "up": 6, "out": 8}
-    return ranks.get(block.partition(".")[0], 3)
+    ranks = {"embed": 0, "input": 1, "sequence": 2, "down": 3, "mid": 5, "skip": 6, "up": 7, "out": 8}
+    return ranks.get(block.partition(".")[0], 4)
 
 
 def block(model: Model, name: str, slots: list[Slot]) -> Block:
