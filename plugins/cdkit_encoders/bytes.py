@@ -13,7 +13,7 @@ from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import Positive, Stream, TextEncoder, Widths
 
 from cdkit_encoders.prompts import Truncation, distinct, read
-from cdkit_encoders.transformer import Transformer, repeated
+from cdkit_encoders.transformer import Transformer, filled, repeated
 
 
 class Bytes(TextEncoder):
@@ -41,6 +41,11 @@ class Bytes(TextEncoder):
     def null(self, n: int) -> Stream:
         """The empty prompt, n times."""
         return repeated(self([""]), n)
+
+    def spans(self, prompt: str) -> list[tuple[int, int]]:
+        read = self._bytes(prompt).decode()
+        spans = [(place, place + 1) for place, letter in enumerate(read) for _ in letter.encode()]
+        return filled([(0, 0), *spans, (0, 0)], self.length)
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cdkit_encoders.emphasis import Fragment, emphasised, fragments
 from cdkit_encoders.hf import made, source
-from cdkit_encoders.pretrained import Kind, Pretrained, without_marks
+from cdkit_encoders.pretrained import Kind, Pretrained, offsets, without_marks
 from cdkit_encoders.windows import Piece, Windows
 
 KEYS = (
@@ -87,6 +87,18 @@ class Clip(Pretrained):
         start, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
         cut = Windows(self.windows, self.length, start, end, pad).of(rows)
         return self._read(*(form.to(self.origin.device) for form in cut))
+
+    def spans(self, prompt: str) -> list[tuple[int, int]] | None:
+        """None for a prompt that is read otherwise than it is written: it weighs words, or holds a tokenizer's own mark."""
+        self.load()
+        tokenizer = self._tokenizer
+        weighed = self.weights and [part.text for part in fragments(prompt)] != [prompt]
+        if weighed or without_marks(prompt, tokenizer.all_special_tokens) != prompt:
+            return None
+        room = self.length - 2
+        read = offsets(tokenizer, prompt, add_special_tokens=False)[: self.windows * room]
+        rows = [read[start : start + room] for start in range(0, self.windows * room, room)]
+        return [span for row in rows for span in ((0, 0), *row, (0, 0), *[(0, 0)] * (room - len(row)))]
 
     def _pieces(self, tokenizer: Any, prompt: str) -> list[Piece]:
         """What a prompt consists of, without beginning and end, however long."""

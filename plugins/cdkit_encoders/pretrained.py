@@ -81,6 +81,14 @@ class Padded(Pretrained):
         self._say_if_unknown(tokenizer, prompts, ids)
         return self.read(ids.to(self.origin.device), mask.bool().to(self.origin.device))
 
+    def spans(self, prompt: str) -> list[tuple[int, int]] | None:
+        """None for a prompt that holds a mark of the tokenizer's own, which is read otherwise than it is written."""
+        self.load()
+        tokenizer = self._tokenizer
+        if without_marks(prompt, tokenizer.all_special_tokens) != prompt:
+            return None
+        return offsets(tokenizer, prompt, truncation=True, max_length=self.length)
+
     def _say_if_unknown(self, tokenizer: Any, prompts: Sequence[str], ids: Tensor) -> None:
         marks = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
         for prompt, row in zip(prompts, ids.tolist(), strict=True):
@@ -93,6 +101,11 @@ def without_marks(prompt: str, marks: Sequence[str]) -> str:
     for mark in marks:
         prompt = prompt.replace(mark, f"{mark[0]} {mark[1:]}")
     return prompt
+
+
+def offsets(tokenizer: Any, prompt: str, **how: Any) -> list[tuple[int, int]]:
+    """The characters of a prompt that each token was read from; (0, 0) for a mark."""
+    return [tuple(span) for span in tokenizer(prompt, return_offsets_mapping=True, verbose=False, **how)["offset_mapping"]]
 
 
 def mean(tokens: Tensor, mask: Tensor) -> Tensor:

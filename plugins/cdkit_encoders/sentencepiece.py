@@ -7,6 +7,7 @@ model: that one seeds only pieces shared by several distinct words, so of a few 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,13 +18,15 @@ from cdkit.parts import CdkitError, DataError, Positive, Stream, TextEncoder, Wi
 from torch import Tensor
 
 from cdkit_encoders.prompts import Truncation, distinct, read
-from cdkit_encoders.transformer import Transformer, repeated
+from cdkit_encoders.transformer import Transformer, filled, repeated
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
 BYTES = 257  # pieces for single bytes, and the one for what is unknown, which bytes leave without use
 LONGEST = 16  # characters of a piece, sentencepiece's own default
+BLANK = "▁"  # as pieces write it
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 HEADER = 8  # bytes that hold the length of the vocabulary
 
 
@@ -79,6 +82,11 @@ class SentencePiece(TextEncoder):
         """The empty prompt, n times."""
         return repeated(self([""]), n)
 
+    def spans(self, prompt: str) -> list[tuple[int, int]] | None:
+        """None for a prompt that holds the sign by which pieces write a blank."""
+        pieces: list[str] = self._reader().encode(prompt, out_type=str)
+        return None if BLANK in prompt else filled([(0, 0), *read_from(pieces, prompt)[: self.length - 2], (0, 0)], self.length)
+
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**options, "depth": 1}
@@ -99,6 +107,18 @@ class SentencePiece(TextEncoder):
         kept = pieces[: self.length - 2]
         self._truncation.say(len(kept), len(pieces), prompt)
         return kept
+
+
+def read_from(pieces: Sequence[str], prompt: str) -> list[tuple[int, int]]:
+    """The characters that each piece was read from: one byte of a character, or its own text behind the blank that begins all."""
+    letters = [place for place, letter in enumerate(f" {prompt}") for _ in letter.encode()]  # which one each byte is of
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for piece in pieces:
+        size = 1 if BYTE.fullmatch(piece) else len(piece.replace(BLANK, " ").encode())
+        spans.append((max(letters[at] - 1, 0), letters[at + size - 1]))
+        at += size
+    return spans
 
 
 def forget(encoder: SentencePiece, _: Any) -> None:

@@ -104,6 +104,11 @@ def packed(rows: Sequence[Sequence[int] | bytes], length: int) -> tuple[Tensor, 
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
+def filled(spans: list[tuple[int, int]], length: int) -> list[tuple[int, int]]:
+    """What the tokens of one row of `packed` were read from, with nothing for those that fill it up."""
+    return spans + [(0, 0)] * (min(-(-len(spans) // STEP) * STEP, length) - len(spans))
+
+
 def _flat(rows: Sequence[Sequence[int] | bytes]) -> NDArray[np.int64]:
     """The pieces of all rows, one after the other."""
     return np.fromiter(chain.from_iterable(rows), dtype=np.int64)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cdkit_injectors.heads import Heads
 from cdkit_injectors.inner import Inner
-from cdkit_injectors.masked import attend, counts, words_of
+from cdkit_injectors.masked import attend, counts, heeded, words_of
 from cdkit_injectors.modulation import silent_linear
 from cdkit_injectors.streams import only
 
@@ -65,6 +65,10 @@ class CrossAttentionTap(Tap):
         answer = attend(self.attn2.to_q(self.norm2(h)), keys, values, mask, heads=self.heads)
         answer = self.attn2.to_out[0](answer).to(h.dtype)
         return h + answer if mask is None else h + answer.masked_fill(~rearrange(counts(mask), "b 1 -> b 1 1"), 0)
+
+    def attention(self, h: Tensor, signal: tuple[Tensor, ...]) -> Tensor | None:
+        keys, _, *masks = signal
+        return heeded(self.attn2.to_q(self.norm2(h)), keys, masks[0] if masks else None, heads=self.heads)
 
 
 class CrossAttention:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from cdkit_injectors.cross_attention import Attention, Padding
 from cdkit_injectors.heads import Heads
 from cdkit_injectors.inner import Inner
-from cdkit_injectors.masked import attend, counts, words_of
+from cdkit_injectors.masked import attend, counts, heeded, words_of
 from cdkit_injectors.streams import offers
 
 Part: TypeAlias = tuple[Tensor, ...]  # keys and values (B, L, A), and the mask (B, L) if there is one
@@ -58,6 +58,11 @@ class DecoupledTap(Tap):
         answer = self.attn2.to_out[0](words + self.scale * image).to(h.dtype)
         said = audible(signal)
         return h + answer if said is None else h + answer.masked_fill(~rearrange(said, "b 1 -> b 1 1"), 0)
+
+    def attention(self, h: Tensor, signal: tuple[Part, Part]) -> Tensor | None:
+        """To the words; the image has a softmax of its own."""
+        keys, _, *masks = signal[0]
+        return heeded(self.attn2.to_q(self.norm2(h)), keys, masks[0] if masks else None, heads=self.heads)
 
 
 def projected(stream: Stream, to_k: nn.Linear, to_v: nn.Linear) -> Part:

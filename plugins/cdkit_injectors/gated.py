@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cdkit_injectors.heads import Heads
 from cdkit_injectors.inner import Inner
-from cdkit_injectors.masked import attend, counts, words_of
+from cdkit_injectors.masked import attend, counts, heeded, words_of
 from cdkit_injectors.streams import only
 
 
@@ -67,6 +67,14 @@ class GatedTap(Tap):
         answer = self.attn.to_out[0](attend(self.attn.to_q(pixels), k, v, mask, heads=self.heads))
         answer = (self.alpha_attn.tanh() * answer).to(h.dtype)
         return h + (answer.masked_fill(~rearrange(counts(masks[0]), "b 1 -> b 1 1"), 0) if masks else answer)
+
+    def attention(self, h: Tensor, signal: tuple[Tensor, ...]) -> Tensor | None:
+        """To the words; the rest of each pixel's attention is the pixels'."""
+        keys, _, *masks = signal
+        pixels = self.norm1(h)
+        k = torch.cat([self.attn.to_k(pixels), keys.to(h.dtype)], dim=1)
+        mask = torch.cat([masks[0].new_ones(h.shape[:2]), masks[0]], dim=1) if masks else None
+        return heeded(self.attn.to_q(pixels), k, mask, heads=self.heads)[..., h.shape[1] :]
 
 
 class Gated:

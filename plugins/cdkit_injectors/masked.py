@@ -45,6 +45,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, heads: int) 
     return rearrange(F.scaled_dot_product_attention(*split, attn_mask=mask), "b heads n d -> b n (heads d)")
 
 
+def heeded(q: Tensor, k: Tensor, mask: Tensor | None, *, heads: int) -> Tensor:
+    """The weights of `attend`, (B, heads, Q, K), which it does not keep: 0 for keys that are masked, those of a sample throughout
+    if all of its keys are.
+    """
+    q, k = (rearrange(x.to(q.dtype), "b n (heads d) -> b heads n d", heads=heads) for x in (q, k))
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    if mask is None:
+        return scores.softmax(dim=-1)
+    keys = rearrange(mask, "b k -> b 1 1 k")
+    return scores.masked_fill(~keys, float("-inf")).softmax(dim=-1).masked_fill(~keys, 0).nan_to_num(0)
+
+
 def counts(mask: Tensor) -> Tensor:
     """mask (B, L) -> (B, 1) bool: does any word of the sample count?"""
     return mask.any(dim=1, keepdim=True)

@@ -42,6 +42,10 @@ class PerceiverTap(CrossAttentionTap):
         heard = None if mask is None else repeat(counts(mask), "b 1 -> b r", r=told.shape[1])
         return super().prepare(Stream(tokens=told, mask=heard))
 
+    def attention(self, h: Tensor, signal: tuple[Tensor, ...]) -> Tensor | None:
+        """None: the picture listens to latents, and each of them to many words."""
+        del h, signal
+
 
 class Perceiver:
     """Fills `attend` sites; reads one stream's tokens, with their mask.

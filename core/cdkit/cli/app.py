@@ -17,6 +17,7 @@ VERBS = {
     "train": "Train a spec, or go on with a run.",
     "graft": "Mount a way of telling on a trained model.",
     "sample": "Draw what is said.",
+    "explain": "Where each word of a prompt acts in the picture.",
     "evaluate": "Score a run: is what was said what was drawn?",
     "compare": "Which way of telling works best? Arms under one budget, and a verdict.",
     "claim": "Published findings, tried again: reproduced, contradicted, or nobody can tell.",
@@ -29,6 +30,8 @@ VERBS = {
     "deps": "What a spec needs, and what to install of it.",
     "schema": "Print a JSON schema of specs, for editors.",
     "pack": "Make a small run folder to ship: averaged weights in half precision.",
+    "plot": "How the losses of runs went.",
+    "card": "A model card, out of what a run left.",
     "runs": "The runs in a folder, listed, verified and made smaller.",
     "doctor": "Examine this installation, or verify a run.",
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
+
+from cdkit.model.pixels import uri
 
 ROOM = 6_000_000  # bytes of all pictures of a page: in base64 four thirds of it, and the page stays under 10 MB
 
@@ -29,7 +30,3 @@ def smaller(found: bytes, room: int) -> bytes:
         if buffer.tell() <= room or min(picture.size) < 2:
             return buffer.getvalue()
         picture = picture.resize((picture.width // 2, picture.height // 2))
-
-
-def uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from cdkit.engine.journal import losses_of
+
 POINTS = 50
 
 
 def losses(journals: Sequence[Path]) -> dict[str, Any]:
     """Runs of one arm -> {"steps": P of them, the last of each span; "seeds": P means of each run}. P is 50, or fewer logged."""
-    runs = [logged(journal) for journal in journals]
+    runs = [losses_of(journal.parent) for journal in journals]
     steps = sorted(set.intersection(*(set(run) for run in runs)))
     spans = [span for span in split(steps, POINTS) if span]
     return {
         "steps": [span[-1] for span in spans],
         "seeds": [[fmean(run[step] for step in span) for span in spans] for run in runs],
     }
-
-
-def logged(journal: Path) -> dict[int, float]:
-    """Loss by step; of a step that was trained twice, after an interruption, the last."""
-    lines = (json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines())
-    return {line["step"]: line["loss"] for line in lines}
 
 
 def split(steps: Sequence[int], parts: int) -> list[Sequence[int]]:

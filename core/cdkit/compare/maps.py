@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor
 
 from cdkit.compare.acting import maps_of
-from cdkit.compare.embed import data, uri
+from cdkit.compare.embed import data
+from cdkit.model.pixels import png_uri, to_picture
 
 PICTURE = 100_000  # bytes of the one that the maps are of
 BRIGHTEST = 0.99  # the share of all pixels, of all arms, that the scale does not clip
@@ -78,11 +78,7 @@ def cell(word: str, found: Tensor, sigma: float, top: float) -> str:
 
 def png(share: Tensor) -> str:
     """A map (H, W) in [0, 1] as a data URI."""
-    from cdkit.model.pixels import to_picture
-
-    buffer = io.BytesIO()
-    to_picture((share.clamp(0, 1) * 2 - 1).unsqueeze(0)).save(buffer, format="PNG", optimize=True)
-    return uri(buffer.getvalue(), "png")
+    return png_uri(to_picture((share.clamp(0, 1) * 2 - 1).unsqueeze(0)))
 
 
 def bars(told: Mapping[str, Any]) -> str:

@@ -92,6 +92,12 @@ class Comparison:
         """What is solved for, so that all arms get the same."""
         return self.keys.by or WAYS[self.keys.match][0]
 
+    def _repr_html_(self) -> str:
+        """In a notebook: the arms, and what each says otherwise than the reference."""
+        from cdkit.compare.shown import arms_of
+
+        return arms_of(self)
+
 
 def read_comparison(path: Path, *, registry: Registry | None = None) -> Comparison:
     """Read and check a comparison. SpecErrors with every problem and its place; UsageError if there is no such file."""

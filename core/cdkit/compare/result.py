@@ -12,7 +12,6 @@ from typing import Any
 
 from cdkit.compare.budget import deviation
 from cdkit.compare.fingerprint import fingerprint
-from cdkit.compare.licences import licences
 from cdkit.compare.losses import losses
 from cdkit.compare.read import Comparison
 from cdkit.compare.run import Comparing
@@ -21,6 +20,7 @@ from cdkit.compare.setting import machine
 from cdkit.compare.verdict import verdict
 from cdkit.compare.work import prompts
 from cdkit.engine.journal import METRICS
+from cdkit.engine.licences import licences
 from cdkit.spec import PartSpec
 from cdkit.version import VERSION
 

@@ -14,8 +14,9 @@ from cdkit.diffusion.random import generator
 from cdkit.engine.drawings import Drawings
 from cdkit.errors import UsageError
 from cdkit.model import Model
+from cdkit.model.atlas import explain
 from cdkit.model.draw import check_draws
-from cdkit.parts import Dataset
+from cdkit.parts import Acting, Dataset
 
 
 @dataclass
@@ -90,6 +91,10 @@ class Examined:
         self.model.eval()
         parts = (images[at].to(self.device) for at in _chunks(len(images), self.batch))
         return torch.cat([autoencoder.decode(autoencoder.encode(part)).cpu() for part in parts])
+
+    def acting(self, image: Tensor, values: Mapping[str, Sequence[Any]], seed: int) -> Acting:
+        """Where each word acts in an image (C, H, W), told these values of one picture."""
+        return explain(self.model, self._read(values), seed=seed, picture=image).acting
 
     def _read(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
         """The columns that the model reads. It must be told at least one of them, or it would be judged on silence."""

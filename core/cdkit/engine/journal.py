@@ -44,3 +44,11 @@ class Journal:
 
     def close(self) -> None:
         self._board.close()
+
+
+def losses_of(folder: Path) -> dict[int, float]:
+    """Loss by step; of a step that was trained twice, after an interruption, the last. Empty where nothing was logged."""
+    path = folder / METRICS
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    rows = [json.loads(line) for line in lines if told(line) is not None]
+    return {row["step"]: row["loss"] for row in rows if "loss" in row}

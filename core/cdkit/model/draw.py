@@ -14,6 +14,7 @@ from cdkit.diffusion.random import generator
 from cdkit.errors import UsageError
 from cdkit.model.samples import Samples
 from cdkit.model.start import MASKED, Begun, Start, begun, masked_of, pasted, unit_noise
+from cdkit.model.trajectory import Watch, pixels, watched
 from cdkit.parts import Grid, Guider, Sampler
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def draw(
     n: int | None = None,
     batch: int = 64,
     start: Start | None = None,
+    watch: Watch | None = None,
 ) -> Samples:
     """Draw one picture for each value.
 
@@ -50,7 +52,7 @@ def draw(
     negative: what the pictures should not be; takes the place of the null in guidance. One for all, or one each.
     seed: of the first picture, the next ones count up; or `seeds`, one each. A picture depends on its own seed alone.
     steps, guidance, sampler: as in the spec where None. n: how many, for a model that is told nothing. batch: at a time.
-    start: a picture to set out from, and a mask of what is to be drawn anew.
+    start: a picture to set out from, and a mask of what is to be drawn anew. watch: is shown every step, as a Moment.
     """
     check_draws(model)
     raw = by_column(model, values)
@@ -72,7 +74,10 @@ def draw(
     try:
         with torch.inference_mode():
             first = None if start is None else begun(model, start)
-            drawn = [_drawn(model, recipe, _rows(raw, at), _rows(unwanted, at), [numbers[i] for i in at], first) for at in chunks]
+            drawn = [
+                _drawn(model, recipe, _rows(raw, at), _rows(unwanted, at), [numbers[i] for i in at], first, watch)
+                for at in chunks
+            ]
     finally:
         model.train(was_training)
     captions = tuple(_caption(raw, index) for index in range(total))
@@ -187,7 +192,15 @@ def _branches(model: Model, recipe: Recipe, raw: Raw) -> set[frozenset[str]]:
     return {branch for i in steps for branch in recipe.guider.branches(names, recipe.grid, i)}
 
 
-def _drawn(model: Model, recipe: Recipe, raw: Raw, negative: Raw, seeds: Sequence[int], first: Begun | None = None) -> Tensor:
+def _drawn(
+    model: Model,
+    recipe: Recipe,
+    raw: Raw,
+    negative: Raw,
+    seeds: Sequence[int],
+    first: Begun | None = None,
+    watch: Watch | None = None,
+) -> Tensor:
     generators = [generator(seed, "picture") for seed in seeds]
     noise = torch.stack([torch.randn(model.shape, generator=g) for g in generators]).to(model.device)
     denoiser = Denoiser(
@@ -198,12 +211,10 @@ def _drawn(model: Model, recipe: Recipe, raw: Raw, negative: Raw, seeds: Sequenc
         guider=recipe.guider,
         conditions=guided(model, raw),
     )
-    if first is None:
-        clean = recipe.sampler(denoiser, unit_noise(noise, recipe.grid), recipe.grid, generators)
-    else:
-        clean = recipe.sampler(first.kept(denoiser), first.noised(noise, recipe.grid), recipe.grid, generators)
-    pixels = clean if model.autoencoder is None else model.autoencoder.decode(clean)
-    return pixels.float().clamp(-1, 1).cpu()
+    denoise = denoiser if first is None else first.kept(denoiser)
+    x = unit_noise(noise, recipe.grid) if first is None else first.noised(noise, recipe.grid)
+    shown = denoise if watch is None else watched(denoise, watch, model, recipe.grid)
+    return pixels(model, recipe.sampler(shown, x, recipe.grid, generators))
 
 
 def _rows(raw: Raw, at: range) -> dict[str, Sequence[Any]]:

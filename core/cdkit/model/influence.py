@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 from cdkit.diffusion.random import generator
 from cdkit.errors import UsageError
 from cdkit.model.draw import by_column, text_column
-from cdkit.model.start import encoded
+from cdkit.model.start import check_size, encoded
 from cdkit.parts import Signals, TextEncoder
 
 if TYPE_CHECKING:
@@ -57,24 +57,27 @@ def influence(
     guidance: float | None = None,
     levels: int = 4,
     places: Mapping[str, Collection[str]] | None = None,
+    picture: Tensor | None = None,
 ) -> Influence:
     """What each word of one prompt changes.
 
     values: a prompt, or the values of one picture by column; the words are those of the text column, and the others stay as
     they are. A prompt of one word without it is the null, and so is what an encoder of no text is told, without it.
     seed, guidance: of the picture, which is drawn by the spec's sampler; then it is noised to `levels` levels, evenly spaced in
-    time, by one noise. places: sites' names by a name for them; each site for itself where None.
+    time, by one noise. places: sites' names by a name for them; each site for itself where None. picture: (C, H, W) in [-1, 1],
+    to ask about instead of one that is drawn.
     UsageError for a model that hears nothing, for an empty prompt, and where a null is asked that training never used.
     """
     raw = by_column(model, values)
     column = text_column(model)
     words, versions = leave_one_out(model, column, raw)
-    drawn = model.sample(raw, seeds=[seed], n=1, guidance=guidance).images[0]
+    drawn = model.sample(raw, seeds=[seed], n=1, guidance=guidance).images[0] if picture is None else picture
+    check_size(model, drawn)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            return _measured(model, words, versions, drawn, seed, levels, places or each(model))
+            return _measured(model, words, versions, drawn, seed, levels, each(model) if places is None else places)
     finally:
         model.train(was_training)
 
@@ -129,6 +132,23 @@ def leave_one_out(model: Model, column: str, raw: Mapping[str, Sequence[Any]]) -
     return words, (told, dict.fromkeys(silenced, keep))
 
 
+@dataclass(frozen=True, slots=True)
+class Noised:
+    """One picture at K noise levels: x (K, C, H, W) at the times t (K,), from much noise to little."""
+
+    x: Tensor
+    t: Tensor
+
+
+def noised(model: Model, picture: Tensor, seed: int, levels: int) -> Noised:
+    """A picture (C, H, W) in [-1, 1] under one noise, at the middles of `levels` equal spans of time."""
+    clean = encoded(model, picture)
+    noise = torch.randn(model.shape, generator=generator(seed, "influence")).to(clean)
+    t = model.diffusion.grid(2 * levels).t[1::2].to(clean)
+    batch = clean.expand(levels, *clean.shape[1:])
+    return Noised(model.diffusion.noised(batch, noise.expand_as(batch), t), t)
+
+
 def _measured(
     model: Model,
     words: tuple[str, ...],
@@ -138,42 +158,38 @@ def _measured(
     levels: int,
     places: Mapping[str, Collection[str]],
 ) -> Influence:
-    told = _prepared(model, versions, 1 + len(words))
-    clean = encoded(model, drawn)
-    noise = torch.randn(model.shape, generator=generator(seed, "influence")).to(clean)
-    t = model.diffusion.grid(2 * levels).t[1::2].to(clean)  # the middles of `levels` equal spans of time
-    batch = clean.expand(levels, *clean.shape[1:])
-    x = model.diffusion.noised(batch, noise.expand_as(batch), t)
+    told = prepared(model, versions, 1 + len(words))
+    met = noised(model, drawn, seed, levels)
 
     def taken(whose: Mapping[str, int]) -> Tensor:
         """The clean pictures (K, C, H, W) where each site hears version `whose` of the prompt. Every call is of one shape,
         so that a model which does not listen answers the same bit by bit."""
-        signals = {site: _version(made, whose.get(site, 0), levels) for site, made in told.items()}
-        found = model.diffusion.clean(model.backbone(x, t, signals), x, t)
+        signals = {site: version(made, whose.get(site, 0), levels) for site, made in told.items()}
+        found = model.diffusion.clean(model.backbone(met.x, met.t, signals), met.x, met.t)
         clip = model.diffusion.clip
         return found if clip is None else found.clamp(-clip, clip)
 
     whole = taken({})
 
-    def changed(version: int, sites: Collection[str]) -> Tensor:
+    def changed(number: int, sites: Collection[str]) -> Tensor:
         """(K, H, W), where these sites hear that version and all others the whole prompt."""
-        return (taken(dict.fromkeys(sites, version)) - whole).abs().mean(dim=1).float().cpu()
+        return (taken(dict.fromkeys(sites, number)) - whole).abs().mean(dim=1).float().cpu()
 
     numbers = range(1, 1 + len(words))
     maps = torch.stack([changed(number, told) for number in numbers])
     by_place = {
         name: torch.stack([changed(number, sites).mean(dim=(1, 2)) for number in numbers]) for name, sites in places.items()
     }
-    return Influence(words, tuple(model.diffusion.levels(t)[1].tolist()), maps, by_place, drawn)
+    return Influence(words, tuple(model.diffusion.levels(met.t)[1].tolist()), maps, by_place, drawn)
 
 
-def _prepared(model: Model, versions: Versions, n: int) -> Signals:
+def prepared(model: Model, versions: Versions, n: int) -> Signals:
     """The signals of all versions, one after the other along the batch; a condition whose column is not told is silent."""
     told, keep = versions
     streams = {**{name: model.null(name, n) for name in model.told}, **model.encode(told)}
     return model.prepare(model.joined(model.silenced(streams, keep)))
 
 
-def _version(signals: Mapping[str, Any], number: int, n: int) -> Mapping[str, Any]:
+def version(signals: Mapping[str, Any], number: int, n: int) -> Mapping[str, Any]:
     """One version's signals, n times."""
     return tree_map_only(Tensor, lambda leaf: leaf[number : number + 1].expand(n, *leaf.shape[1:]).contiguous(), signals)

@@ -83,6 +83,11 @@ class Model(nn.Module):
         """The places that a method fills, in the order in which the backbone opened them."""
         return tuple(slot.site for slot in self._slots)
 
+    @property
+    def taps(self) -> dict[Site, dict[str, nn.Module]]:
+        """What fills each of those places: taps by their injector's name."""
+        return {slot.site: dict(slot.taps.items()) for slot in self._slots}
+
     def forward(self, x: Tensor, t: Tensor, raw: Raw, keep: Mapping[str, Tensor] | None = None) -> Tensor:
         """One training step: x (B, C, H, W), t (B,), B raw values a column -> the prediction (B, C, H, W).
 
@@ -204,6 +209,13 @@ class Model(nn.Module):
             if not any(parameter.requires_grad for parameter in part.parameters()):
                 part.eval()
         return self
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the network block by block, and where each condition enters it."""
+        from cdkit.build.plan import opened
+        from cdkit.spec.html import shown
+
+        return shown(self.spec, opened(self))
 
     def sample(self, values: Values = (), **how: Any) -> Samples:
         """Draw. `cdkit.model.draw.draw` says what can be asked for: negative, seed or seeds, steps, guidance, sampler …"""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from cdkit.model.pixels import to_picture
+from cdkit.model.pixels import to_picture, uri
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,15 +39,20 @@ class Samples:
 
     def save(self, path: str | Path, *, metadata: bool = True) -> Path:
         """Write the grid (or the one picture) as PNG, with the recipe in its metadata."""
-        from PIL.PngImagePlugin import PngInfo
-
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        info = PngInfo()
+        target.write_bytes(self.png(metadata=metadata))
+        return target
+
+    def png(self, *, metadata: bool = True) -> bytes:
+        """The grid (or the one picture) as PNG, with the recipe in its metadata."""
+        from PIL.PngImagePlugin import PngInfo
+
+        info, buffer = PngInfo(), io.BytesIO()
         if metadata:
             info.add_itxt("cdkit", json.dumps(self.recipe_of(), ensure_ascii=False))
-        (self.grid() if len(self) > 1 else self.picture(0)).save(target, format="PNG", pnginfo=info)
-        return target
+        (self.grid() if len(self) > 1 else self.picture(0)).save(buffer, format="PNG", pnginfo=info)
+        return buffer.getvalue()
 
     def recipe_of(self, index: int | None = None) -> dict[str, Any]:
         """What draws picture `index` (or all of them) again."""
@@ -63,9 +70,11 @@ class Samples:
 
         return labelled_grid(self.images, self.captions, columns=columns, scale=scale)
 
-    def _repr_png_(self) -> bytes:
-        import io
-
-        buffer = io.BytesIO()
-        self.grid().save(buffer, format="PNG")
-        return buffer.getvalue()
+    def _repr_html_(self) -> str:
+        """In a notebook: the labelled grid, what it shows for who cannot see it, and the recipe."""
+        told = escape(", ".join(dict.fromkeys(filter(None, self.captions))) or "pictures drawn without a word", quote=True)
+        recipe = escape(json.dumps(self.recipe_of(), ensure_ascii=False, indent=1))
+        return (
+            f"<img style='image-rendering:pixelated' alt='{told}' src='{uri(self.png(), 'png')}'>"
+            f"<details><summary>the recipe</summary><pre>{recipe}</pre></details>"
+        )

@@ -123,6 +123,12 @@ class Spec:
 
         return digest(self)
 
+    def _repr_html_(self) -> str:
+        """In a notebook: who is told what, and by which method."""
+        from cdkit.spec.html import shown
+
+        return shown(self)
+
     @property
     def parts(self) -> list[PartSpec]:
         """Every part that the spec names."""

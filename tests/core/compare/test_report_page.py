@@ -18,10 +18,10 @@ import pytest
 from cdkit.cli.app import cdkit
 from cdkit.compare.acting import longest, maps_of
 from cdkit.compare.embed import data
-from cdkit.compare.licences import licences
 from cdkit.compare.losses import POINTS, losses, split
 from cdkit.compare.maps import png
 from cdkit.compare.report import report
+from cdkit.engine.licences import licences
 from cdkit.spec import read_spec
 from click.testing import CliRunner
 from PIL import Image

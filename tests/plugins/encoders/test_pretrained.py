@@ -355,3 +355,23 @@ def test_transformers_is_not_imported_with_the_modules() -> None:
     code = "import sys, cdkit_encoders.clip, cdkit_encoders.t5, cdkit_encoders.minilm; print('transformers' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+@KINDS
+def test_spans_say_what_each_token_was_read_from(kind: str, folders: dict[str, Path]) -> None:
+    encoder, prompt = made(kind, folders[kind]), "a red circle"
+    spans, (tokens, _, _) = encoder.spans(prompt), forms(encoder([prompt]))
+    assert spans is not None
+    assert len(spans) == tokens.shape[1]
+    read = [prompt[start:end].strip() for start, end in spans if end > start]
+    assert "".join(read) == "aredcircle"
+    assert spans[-1] == (0, 0)
+
+
+def test_what_is_read_otherwise_has_no_spans(folders: dict[str, Path]) -> None:
+    assert made("clip", folders["clip"]).spans("a <|endoftext|>") is None
+    assert made("clip", folders["clip"], weights=True).spans("a (red) circle") is None
+    long = made("clip", folders["clip"], windows=2).spans("abcdefghijklmnop")
+    assert long is not None
+    assert len(long) == 32
+    assert [place for place, span in enumerate(long) if span == (0, 0)][:3] == [0, 15, 16]

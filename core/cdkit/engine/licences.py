@@ -1,4 +1,4 @@
-"""licences: on what terms the data sets and pretrained encoders of a comparison are given, as their parts state it."""
+"""licences: on what terms the data sets and pretrained encoders of a spec are given, as their parts state it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,60 @@
+"""Draw every spec that ships, and the page that shows them: python docs/drawings.py --write"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from cdkit.build import assemble
+from cdkit.build.plan import opened
+from cdkit.spec import read_spec
+from cdkit.spec.plan import Plan
+from cdkit.spec.plan_svg import svg
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "drawings"
+PAGE = ROOT / "docs" / "drawings.md"
+HEAD = """# Every spec, drawn
+
+What is told, by which method, and where that enters the network. Each is one command, without weights and without other programs:
+
+```console
+$ cdkit build specs/sd_like.yaml --draw model.svg
+$ cdkit build specs/sd_like.yaml --draw mermaid
+```
+
+In a notebook, a spec or a model alone in a cell draws itself.
+"""
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in (ROOT / "specs").glob("*.yaml"))
+
+
+def plan(name: str) -> Plan:
+    """Of a model of shapes alone: the networks of Stable Diffusion need no memory here."""
+    return opened(assemble(read_spec(ROOT / "specs" / f"{name}.yaml"), device="meta"))
+
+
+def page(plans: dict[str, Plan]) -> str:
+    return HEAD + "".join(section(name, made) for name, made in plans.items())
+
+
+def section(name: str, made: Plan) -> str:
+    told = made.summary.replace("[", "(").replace("]", ")")
+    return f"\n## [`{name}`](../specs/{name}.yaml)\n\n![{told}](drawings/{name}.svg)\n"
+
+
+def drawn() -> Iterator[tuple[str, Plan]]:
+    for name in names():
+        made = plan(name)
+        (FOLDER / f"{name}.svg").write_text(svg(made), encoding="utf-8")
+        print(name, flush=True)
+        yield name, made
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--write"]:
+        sys.exit(__doc__)
+    PAGE.write_text(page(dict(drawn())), encoding="utf-8")

@@ -1,0 +1,153 @@
+"""pointing: do the maps of where a word acts point at the thing that it names? Asked where masks say what lies where.
+
+The pointing game (Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop", arXiv 1608.00507): a map is right if
+its largest value lies on the thing. Two maps are asked: what leaving the words out changes, and attention to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from cdkit.hooks import hookimpl
+from cdkit.parts import Acting, DataError, Examinee, Example, Metric, NonNegative, Positive
+from torch import Tensor
+from torch.nn import functional as F
+
+from cdkit_metrics.hashing import number, shuffled
+from cdkit_metrics.intervals import Share
+from cdkit_metrics.scenes import NONE, Layout, layout_of
+from cdkit_metrics.words import told_first
+
+MASK = "mask"  # the column of a tensor (things, H, W) in [0, 1]
+COVERED = 0.5  # of a pixel: less of it is not the thing
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A thing that a caption names: which words do, and where it lies (H, W) bool."""
+
+    words: tuple[int, ...]
+    mask: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointing(Metric):
+    """Asks of things in real pictures whether the maps of the words that name them point at them.
+
+    A thing is named by the words that stand together and say its attributes ("red circle"); their maps are added. Things of
+    which the caption says the same are left out. The noise levels' maps are added too; `levels` has each by itself.
+    pictures: asked about. split, language: of them and their captions. seed: of which pictures, and of their noise. tolerance:
+    pixels beside the thing that count as the thing; the published game allows 15 of about 224.
+    """
+
+    figure: ClassVar[str] = "influence"
+
+    pictures: Positive = 100
+    language: str = "en"
+    split: Literal["validation", "test"] = "test"
+    seed: int = 0
+    tolerance: NonNegative = 0
+
+    def __call__(self, examinee: Examinee) -> Mapping[str, Any]:
+        """`influence`, `attention`: shares of things pointed at. `chance`: the share of a picture that a thing covers."""
+        layout = masked(examinee)
+        asked = chosen(examinee.dataset.split(self.split), self.pictures, self.seed)
+        found: dict[str, list[list[bool]]] = {"influence": [], "attention": []}
+        covered: list[float] = []
+        for turn, example in enumerate(asked, 1):
+            for way, hits, share in self._asked(examinee, layout, example):
+                found[way].append(hits)
+                covered += [share] if way == "influence" else []
+            if turn % 20 == 0 or turn == len(asked):
+                examinee.say(f"pointing: {turn} of {len(asked)} pictures asked about")
+        if not covered:
+            raise DataError("pointing: no caption names a thing by words that stand together", hint="ask in another language")
+        return {
+            **{way: Share(sum(hits[0] for hits in rows), len(rows)).report() for way, rows in found.items() if rows},
+            "levels": {way: by_level(rows) for way, rows in found.items() if rows},
+            "chance": sum(covered) / len(covered),
+            "tolerance": self.tolerance,
+            "split": self.split,
+            "language": self.language,
+        }
+
+    def _asked(self, examinee: Examinee, layout: Layout, example: Example) -> Iterator[tuple[str, list[bool], float]]:
+        """For each thing and way: right over all levels and at each of them, and the share of the picture that it covers."""
+        values = told_first([example], self.language)
+        acting = examinee.acting(example.image, values, number(self.seed, example.id))
+        for thing in named(layout, example, acting.words, self.tolerance):
+            for way, maps in ways(acting).items():
+                heat = maps[list(thing.words)].sum(dim=0)
+                yield (
+                    way,
+                    [hit(heat.sum(dim=0), thing.mask), *(hit(level, thing.mask) for level in heat)],
+                    float(thing.mask.float().mean()),
+                )
+
+
+def masked(examinee: Examinee) -> Layout:
+    """DataError for a set without masks of its things."""
+    if MASK not in examinee.dataset.columns:
+        raise DataError(
+            f"{type(examinee.dataset).__name__} has no column {MASK!r}, so nothing says where a thing lies",
+            hint="ask it of `shapes`",
+        )
+    return layout_of(examinee.dataset)
+
+
+def chosen(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+    by_id = {example.id: example for example in examples}
+    return [by_id[name] for name in shuffled(list(by_id), "pointing", seed)[:n]]
+
+
+def ways(acting: Acting) -> dict[str, Tensor]:
+    """Maps (W, K, H, W') by the way in which they were found."""
+    return {"influence": acting.influence} | ({} if acting.attention is None else {"attention": acting.attention})
+
+
+def named(layout: Layout, example: Example, words: Sequence[str], tolerance: int) -> Iterator[Named]:
+    """The things that one run of words names, and no other thing; grown by `tolerance` pixels."""
+    masks: Tensor = example.values[MASK][0]
+    for place in range(1, layout.places + 1):
+        attributes = [str(example.values[f"{attribute}.{place}"][0]) for attribute in layout.attributes]
+        run = spoken([value for value in attributes if value != NONE], words)
+        if run is not None and place <= len(masks):
+            yield Named(run, grown(masks[place - 1] >= COVERED, tolerance))
+
+
+def spoken(attributes: Sequence[str], words: Sequence[str]) -> tuple[int, ...] | None:
+    """The longest run of words that all say attributes of a thing, two of them at least; None where there is none or a second."""
+    runs: list[tuple[int, ...]] = []
+    run: tuple[int, ...] = ()
+    for place, word in enumerate([*words, ""]):
+        if word in attributes:
+            run = (*run, place)
+        else:
+            runs += [run] if len(run) > 1 else []
+            run = ()
+    longest = [one for one in runs if len(one) == max(map(len, runs))]
+    return longest[0] if len(longest) == 1 else None
+
+
+def grown(mask: Tensor, pixels: int) -> Tensor:
+    """mask (H, W) bool and all that lies within so many pixels of it."""
+    around = F.max_pool2d(mask[None].float(), 2 * pixels + 1, stride=1, padding=pixels)
+    return around[0] > 0
+
+
+def hit(heat: Tensor, mask: Tensor) -> bool:
+    """Does the largest value of heat (H, W) lie on the mask?"""
+    return bool(mask.flatten()[int(torch.argmax(heat))])
+
+
+def by_level(rows: Sequence[Sequence[bool]]) -> list[float]:
+    """Shares at each noise level, from much to little."""
+    return [sum(level) / len(rows) for level in list(zip(*rows, strict=True))[1:]]
+
+
+@hookimpl
+def cdkit_metric() -> type[Pointing]:
+    return Pointing

@@ -1,0 +1,36 @@
+"use strict";
+// What the page says, in the languages that it speaks.
+const LANGUAGES = {
+  en: {
+    here: "English", title: "Say it, and see it form", prompt: "What is to be drawn", draw: "Draw", stop: "Stop",
+    runs: "Who draws it, all from the same noise", how: "How", seed: "Seed of the noise", other: "Other noise",
+    steps: "Steps", guidance: "Guidance", sampler: "Sampler", words: "Measure where each word acts",
+    own: "its own", toldBy: (ways) => ways.length ? "told by " + ways.join(", ") : "told nothing",
+    ready: "Type a prompt and press Enter.", asking: "Asking…", nobody: "Choose at least one run.",
+    draws: (run) => `${run} is drawing.`, step: (index, steps) => `Step ${index} of ${steps}`, done: (count) => count === 1 ? "One picture is drawn." : `${count} pictures are drawn.`,
+    stopped: "Stopped.", lost: "The program does not answer. Is it still running?", refused: (why) => "Refused: " + why,
+    moment: (index, steps, sigma) => `Step ${index} of ${steps}, noise σ ${sigma}`, finished: (steps) => `After ${steps} steps`,
+    play: "Play", pause: "Pause", noise: "Show the noise", acting: "Where each word acts", none: "the picture alone",
+    level: (sigma) => `At noise σ ${sigma}, from much to little`, alt: (prompt, run) => `“${prompt}”, drawn by ${run}`,
+    noisyAlt: (prompt, run) => `What ${run} held on the way to “${prompt}”`,
+    veilAlt: (word, share) => `Where “${word}” acts: it moves the picture by ${share} on average`,
+    savePicture: "Save the picture", saveAnimation: "Save how it formed",
+    local: "Served by cdkit on this machine, to this machine alone. Nothing leaves it.",
+  },
+  zh: {
+    here: "中文", title: "说出来，看它成形", prompt: "要画什么", draw: "画", stop: "停止",
+    runs: "由谁来画，都从同一噪声开始", how: "怎样画", seed: "噪声种子", other: "换一种噪声",
+    steps: "步数", guidance: "引导强度", sampler: "采样器", words: "测量每个词作用在哪里",
+    own: "各自的", toldBy: (ways) => ways.length ? "告知方式：" + ways.join("、") : "不听任何话",
+    ready: "输入一句话，按回车。", asking: "正在请求……", nobody: "请至少选择一个模型。",
+    draws: (run) => `${run} 正在画。`, step: (index, steps) => `第 ${index} 步，共 ${steps} 步`, done: (count) => `画好了 ${count} 幅。`,
+    stopped: "已停止。", lost: "程序没有回答。它还在运行吗？", refused: (why) => "被拒绝：" + why,
+    moment: (index, steps, sigma) => `第 ${index} 步，共 ${steps} 步，噪声 σ ${sigma}`, finished: (steps) => `${steps} 步之后`,
+    play: "播放", pause: "暂停", noise: "显示噪声", acting: "每个词作用在哪里", none: "只看图",
+    level: (sigma) => `噪声 σ ${sigma}，从多到少`, alt: (prompt, run) => `${run} 画的“${prompt}”`,
+    noisyAlt: (prompt, run) => `${run} 画“${prompt}”途中的样子`,
+    veilAlt: (word, share) => `“${word}”作用的地方：平均改变 ${share}`,
+    savePicture: "保存图片", saveAnimation: "保存成形过程",
+    local: "由本机上的 cdkit 提供，只给本机。任何东西都不会离开这台机器。",
+  },
+};
