@@ -14,6 +14,7 @@ CORE = ROOT / "core" / "cdkit"
 PLUGINS = ROOT / "plugins"
 EXAMPLES = PLUGINS / "examples"  # distributions of their own, each with its src and tests
 FLOORS = {
+    "__main__": 7,
     "cli": 6,
     "compare": 5,
     "engine": 4,

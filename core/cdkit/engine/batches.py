@@ -1,11 +1,11 @@
 """Batches: which pictures a step sees, in which variation and under which caption; each a function of (seed, step) alone.
 
-So workers, prefetching and resuming cannot change them.
+So workers, prefetching, resuming and the number of processes that share a batch cannot change them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +31,13 @@ class Batch:
 class Batches(Steps[Batch]):
     """Batch number `step`, for any step: positions in an endless row of shuffled epochs."""
 
-    def __init__(self, dataset: Dataset, columns: Sequence[str], *, batch: int, seed: int) -> None:
+    def __init__(self, dataset: Dataset, columns: Sequence[str], *, batch: int, seed: int, share: range | None = None) -> None:
+        """share: which of each batch's pictures this process makes, where several share it; else all."""
         self.dataset = dataset
         self.examples = dataset.split("train")
         self.columns = tuple(columns)
         self.batch = batch
+        self.share = range(batch) if share is None else share
         self.seed = seed
         self._order: tuple[int, list[int]] = (-1, [])
         if not len(self.examples):
@@ -43,16 +45,18 @@ class Batches(Steps[Batch]):
         self._check_columns()
 
     def __getitem__(self, step: int) -> Batch:
-        places = range(step * self.batch, (step + 1) * self.batch)
-        chosen = [self._varied(self.examples[self._at(place)], step) for place in places]
+        chosen = [self._varied(self.examples[self._at(place)], step) for place in self._places(step)]
         raw = {column: self._told(column, chosen, step) for column in self.columns}
         return Batch(step, [example.id for example in chosen], torch.stack([example.image for example in chosen]), raw)
 
     def described(self, step: int, shown: int) -> str:
         """A batch and its first pictures, for a person."""
-        positions = [self._at(place) for place in range(step * self.batch, (step + 1) * self.batch)]
+        positions = [self._at(place) for place in self._places(step)]
         more = f" and {len(positions) - shown} more" if len(positions) > shown else ""
         return f"batch {step} (pictures {', '.join(map(str, positions[:shown]))}{more} of the training split)"
+
+    def _places(self, step: int) -> Iterator[int]:
+        return (step * self.batch + place for place in self.share)
 
     def _at(self, place: int) -> int:
         epoch, position = divmod(place, len(self.examples))

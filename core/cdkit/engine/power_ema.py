@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from cdkit.engine.sharded import part_of
 from cdkit.errors import CheckpointError, UsageError
 
 FOLDER = "snapshots"
@@ -40,13 +41,13 @@ class PowerEma:
         self.exponents = {length: exponent(length) for length in lengths}
         self.updates = 0
         self._own = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
-        self.values = {length: [weight.detach().float().clone() for weight in self._own.values()] for length in lengths}
+        self.values = {length: [part_of(weight.detach()).float().clone() for weight in self._own.values()] for length in lengths}
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights as they are now."""
         self.updates += 1
-        weights = [weight.float() for weight in self._own.values()]
+        weights = [part_of(weight).float() for weight in self._own.values()]
         for length, gamma in self.exponents.items():
             get_ema_multi_avg_fn(decay(self.updates, gamma))(self.values[length], weights, None)
 

@@ -1,0 +1,106 @@
+"""Strategy: how a training is laid over its processes. Each has its own pictures; after `clip` all have the same gradient.
+
+alone: one process. ddp: every process holds the whole model (Li et al. 2020, arXiv 2006.15704). fsdp2: the blocks of the
+backbone, their gradients, moments and averages are divided among the processes, and gathered block by block when they are
+used (Zhao et al. 2023, arXiv 2304.11277; torch's fully_shard). What conditions pass through (encoders, taps, LoRAs) is small,
+is used outside of the blocks and by some pictures alone, and stays whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cdkit.engine.batches import Batch
+from cdkit.engine.blocks import blocks_of
+from cdkit.engine.learner import Learner
+from cdkit.engine.ranks import Ranks
+from cdkit.engine.sharded import is_sharded, part_of
+from cdkit.spec import TrainSection
+
+
+class Alone:
+    """One process that has everything."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.forward: Any = learner
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The loss of this process's pictures."""
+        return self.forward(batch)
+
+    def kept_back(self) -> AbstractContextManager[Any]:
+        """While it lasts, gradients stay in this process: those of all batches of an update but the last."""
+        return nullcontext()
+
+    def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+        """Bring the gradient's norm down to `most`; returns what it was."""
+        return nn.utils.clip_grad_norm_(parameters, most)
+
+
+class Ddp(Alone):
+    """Gradients are averaged while they are made. A condition may be silent in all of a process's pictures: then its encoder
+    gets no gradient there, which is why unused parameters are looked for."""
+
+    def __init__(self, learner: Learner) -> None:
+        from torch.nn.parallel import DistributedDataParallel
+
+        self.forward = DistributedDataParallel(learner, gradient_as_bucket_view=True, find_unused_parameters=True)
+
+    def kept_back(self) -> AbstractContextManager[Any]:
+        return self.forward.no_sync()
+
+
+class Fsdp2(Alone):
+    """fully_shard's groups are the backbone's blocks, and the rest of it."""
+
+    def __init__(self, learner: Learner, ranks: Ranks) -> None:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        super().__init__(learner)
+        self.ranks = ranks
+        backbone, mesh = learner.model.backbone, init_device_mesh(ranks.device.type, (ranks.world,))
+        blocks, taps = blocks_of(backbone)
+        whole = {parameter for tap in taps for parameter in tap.parameters()}
+        for module in (*blocks, backbone):
+            fully_shard(module, mesh=mesh, ignored_params=whole)
+        self.whole = [parameter for parameter in learner.parameters() if parameter.requires_grad and not is_sharded(parameter)]
+
+    def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+        self._average()
+        mine = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        divided = [part_of(gradient) for gradient in mine if is_sharded(gradient)]
+        there = [gradient for gradient in mine if not is_sharded(gradient)]
+        norm = (self.ranks.sum(squared(divided, self.ranks.device)) + squared(there, self.ranks.device)).sqrt()
+        scale = (most / (norm + 1e-6)).clamp(max=1.0)
+        for gradient in (*divided, *there):
+            gradient.mul_(scale)
+        return norm
+
+    def _average(self) -> None:
+        """Of what every process holds whole; a parameter that no process used keeps no gradient, as in one process."""
+        used = self.ranks.greatest(*(float(parameter.grad is not None) for parameter in self.whole)) if self.whole else ()
+        shared = [parameter for parameter, any_has in zip(self.whole, used, strict=True) if any_has]
+        if not shared:
+            return
+        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in shared])
+        mean = self.ranks.sum(flat) / self.ranks.world
+        for parameter, gradient in zip(shared, mean.split([p.numel() for p in shared]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+
+
+def squared(tensors: list[Tensor], device: torch.device) -> Tensor:
+    """The sum of the squares of all their numbers, a scalar."""
+    return nn.utils.get_total_norm(tensors).square() if tensors else torch.zeros((), device=device)
+
+
+def strategy_of(learner: Learner, options: TrainSection, ranks: Ranks) -> Alone:
+    """As the spec says; what it says makes no difference to one process."""
+    if ranks.world == 1:
+        return Alone(learner)
+    return Fsdp2(learner, ranks) if options.strategy == "fsdp2" else Ddp(learner)
