@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -27,6 +28,11 @@ def processes(verb: Verb) -> Verb:
     for option in reversed(OPTIONS):
         verb = option(verb)
     return verb
+
+
+def looks_first() -> bool:
+    """Is it this process that looks a spec over for all? Those that `launch` starts come after one that has done so."""
+    return os.environ.get("RANK", "0") == "0" and "CDKIT_PROCESSES" not in os.environ
 
 
 def launched(context: click.Context) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from cdkit.engine.sharded import part_of
+from cdkit.engine.sharded import divided, part_of, rows_for
 
 
 class Ema:
@@ -34,12 +34,13 @@ class Ema:
         self.updates += 1
 
     def tensors(self) -> dict[str, Tensor]:
-        return dict(zip(self.names, self.values, strict=True))
+        """By the names of the weights, and divided as they are."""
+        return {name: divided(value, own.detach()) for name, value, own in zip(self.names, self.values, self._own, strict=True)}
 
     def load(self, tensors: Mapping[str, Tensor], updates: int) -> None:
         self.updates = updates
-        for name, value in zip(self.names, self.values, strict=True):
-            value.copy_(tensors[name])
+        for name, value, own in zip(self.names, self.values, self._own, strict=True):
+            value.copy_(rows_for(tensors[name], own))
 
     def swap(self) -> None:
         """Exchange the weights and their average; twice is nothing."""

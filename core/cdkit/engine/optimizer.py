@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from cdkit.engine.sharded import divided, rows_for
 from cdkit.spec import TrainSection
 
 
@@ -49,8 +50,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
 def load_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave."""
     index = {name: place for place, name in enumerate(names)}
+    parameters: list[Tensor] = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         name, _, moment = key.partition("|")
-        state.setdefault(index[name], {})[moment] = value
+        own = parameters[index[name]]
+        state.setdefault(index[name], {})[moment] = divided(rows_for(value, own), own) if value.dim() else value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -126,6 +126,10 @@ class Ranks:
         """What to raise where all processes fail alike: rank 0 says so."""
         return error if self.leads else Elsewhere(getattr(error, "exit_code", 1))
 
+    def place(self, asked: str | None) -> str | None:
+        """The device that this process is to take: its own among several, else the one that is asked for."""
+        return asked if self.world == 1 else str(self.device)
+
     def share(self, batch: int) -> range:
         """This process's pictures of a batch. UsageError for a batch that cannot be divided evenly."""
         if batch % self.world:

@@ -8,8 +8,9 @@ is used outside of the blocks and by some pictures alone, and stays whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,17 +18,20 @@ from torch import Tensor, nn
 
 from cdkit.engine.batches import Batch
 from cdkit.engine.blocks import blocks_of
+from cdkit.engine.checkpoint import Tensors, write_checkpoint
 from cdkit.engine.learner import Learner
 from cdkit.engine.ranks import Ranks
 from cdkit.engine.sharded import is_sharded, part_of
+from cdkit.engine.shards import write_sharded
 from cdkit.spec import TrainSection
 
 
 class Alone:
     """One process that has everything."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, ranks: Ranks) -> None:
         self.forward: Any = learner
+        self.ranks = ranks
 
     def __call__(self, batch: Batch) -> Tensor:
         """The loss of this process's pictures."""
@@ -41,14 +45,29 @@ class Alone:
         """Bring the gradient's norm down to `most`; returns what it was."""
         return nn.utils.clip_grad_norm_(parameters, most)
 
+    def write(self, folder: Path, step: int, tensors: Tensors, state: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
+        """Commit a checkpoint of these tensors, wherever they are."""
+
+        def written() -> Path:
+            there = {name: {key: value.cpu() for key, value in values.items()} for name, values in tensors.items()}
+            return write_checkpoint(folder, step, there, state, facts)
+
+        return self.ranks.led(written)
+
+    @property
+    def draws(self) -> bool:
+        """Does this process take part in drawing?"""
+        return self.ranks.leads
+
 
 class Ddp(Alone):
     """Gradients are averaged while they are made. A condition may be silent in all of a process's pictures: then its encoder
     gets no gradient there, which is why unused parameters are looked for."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, ranks: Ranks) -> None:
         from torch.nn.parallel import DistributedDataParallel
 
+        super().__init__(learner, ranks)
         self.forward = DistributedDataParallel(learner, gradient_as_bucket_view=True, find_unused_parameters=True)
 
     def kept_back(self) -> AbstractContextManager[Any]:
@@ -62,8 +81,7 @@ class Fsdp2(Alone):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        super().__init__(learner)
-        self.ranks = ranks
+        super().__init__(learner, ranks)
         backbone, mesh = learner.model.backbone, init_device_mesh(ranks.device.type, (ranks.world,))
         blocks, taps = blocks_of(backbone)
         whole = {parameter for tap in taps for parameter in tap.parameters()}
@@ -81,6 +99,13 @@ class Fsdp2(Alone):
         for gradient in (*divided, *there):
             gradient.mul_(scale)
         return norm
+
+    def write(self, folder: Path, step: int, tensors: Tensors, state: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
+        return write_sharded(folder, step, tensors, state, facts, self.ranks)
+
+    @property
+    def draws(self) -> bool:
+        return True
 
     def _average(self) -> None:
         """Of what every process holds whole; a parameter that no process used keeps no gradient, as in one process."""
@@ -102,5 +127,5 @@ def squared(tensors: list[Tensor], device: torch.device) -> Tensor:
 def strategy_of(learner: Learner, options: TrainSection, ranks: Ranks) -> Alone:
     """As the spec says; what it says makes no difference to one process."""
     if ranks.world == 1:
-        return Alone(learner)
-    return Fsdp2(learner, ranks) if options.strategy == "fsdp2" else Ddp(learner)
+        return Alone(learner, ranks)
+    return Fsdp2(learner, ranks) if options.strategy == "fsdp2" else Ddp(learner, ranks)

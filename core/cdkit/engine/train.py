@@ -18,7 +18,7 @@ from cdkit.engine.autoencoder import take_autoencoder
 from cdkit.engine.batches import Batch, Batches
 from cdkit.engine.blocks import recompute
 from cdkit.engine.callbacks import Callbacks
-from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, committed, prune, set_aside_damaged, write_checkpoint
+from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, committed, prune, set_aside_damaged
 from cdkit.engine.device import mixed_precision, pick_device
 from cdkit.engine.ema import Ema
 from cdkit.engine.inherit import inherit
@@ -43,8 +43,10 @@ from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped, stoppable
 from cdkit.engine.strategy import strategy_of
 from cdkit.engine.task import TASKS
+from cdkit.engine.unread import Unread
 from cdkit.engine.weights import (
     check_finite,
+    held_weights,
     load_exactly,
     load_weights,
     trained_lora,
@@ -84,7 +86,7 @@ def train(
     with stoppable() as stop, ExitStack() as held:
 
         def made(run: Run) -> Trainer:
-            where = pick_device(device) if ranks.world == 1 else ranks.device
+            where = pick_device(ranks.place(device))
             return ranks.each(lambda: Trainer(spec, run, where, say if ranks.leads else unsaid, ranks))
 
         def opened() -> Run:
@@ -145,6 +147,7 @@ class Trainer:
         self.names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
         self.callbacks = Callbacks(spec.callbacks if ranks.leads else (), say)
         self.data = dataset.fingerprint()
+        self.unread = Unread(run.path, ranks.rank, dataset.most_unreadable)
         self.step = 0
         self.loss = float("nan")
         if self.options.compile:
@@ -286,6 +289,7 @@ class Trainer:
             failure: DataError | None = None
             try:
                 group = next(groups, None)
+                self.unread.note(group or ())
             except DataError as error:
                 failure = error
             code = int(self.ranks.greatest(failure.exit_code if failure else 0)[0])
@@ -352,7 +356,7 @@ class Trainer:
 
     def _keep(self) -> None:
         if self.options.ema_lengths and self.step in snapshot_steps(self.options.steps, self.options.ema_snapshots):
-            self.ranks.led(lambda: keep_snapshot(self.run.path, self.power))
+            keep_snapshot(self.run.path, self.power, self.ranks)
         if self.step % self.options.checkpoint_every == 0:
             self.save()
         if self.options.sample_every and self.step % self.options.sample_every == 0:
@@ -371,8 +375,14 @@ class Trainer:
 
     def save(self) -> None:
         """Commit a checkpoint and let the oldest go. NumericsError, with nothing saved, for weights that are no numbers."""
-        ledger = self._ledger()
-        folder = self.ranks.led(lambda: self._written(ledger))
+        tensors = self._held()
+        self.ranks.each(lambda: self._check_held(tensors))
+        state = {"ledger": self._ledger().to_json(), "ema_updates": 0 if self.ema is None else self.ema.updates}
+        if self.options.ema_lengths:
+            state["power_updates"] = self.power.updates
+        told = {**facts(self.spec), "data": self.data}
+        folder = self.together.write(self.run.checkpoints, self.step, tensors, state, told)
+        self.ranks.led(lambda: prune(self.run.checkpoints, self.options.keep))
         self.callbacks.tell("saved", self.step, folder)
 
     def _ledger(self) -> Ledger:
@@ -380,33 +390,32 @@ class Trainer:
         ledger = self.model.ledger
         return ledger.with_numbers(self.ranks.total(ledger.numbers()))
 
-    def _written(self, ledger: Ledger) -> Path:
-        tensors = weights_of(self.model) | {"optimizer": _on_cpu(optimizer_tensors(self.optimizer, self.names))}
+    def _held(self) -> dict[str, dict[str, Tensor]]:
+        """All tensors that a checkpoint holds, by file, where they are."""
+        tensors = held_weights(self.model) | {"optimizer": optimizer_tensors(self.optimizer, self.names)}
         if self.ema is not None:
-            tensors["ema"] = _on_cpu(self.ema.tensors())
+            tensors["ema"] = self.ema.tensors()
         if self.options.ema_lengths:
-            tensors[POWER] = _on_cpu(self.power.tensors())
+            tensors[POWER] = self.power.tensors()
+        return tensors
+
+    def _check_held(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         for name, values in tensors.items():
             check_finite(values, f"{self.run.path}: nothing is saved: step {self.step}, {name}")
-        state = {"ledger": ledger.to_json(), "ema_updates": 0 if self.ema is None else self.ema.updates}
-        if self.options.ema_lengths:
-            state["power_updates"] = self.power.updates
-        folder = write_checkpoint(self.run.checkpoints, self.step, tensors, state, {**facts(self.spec), "data": self.data})
-        prune(self.run.checkpoints, self.options.keep)
-        return folder
 
     def draw(self) -> None:
         """What the task draws, with the averaged weights."""
-        if not self.ranks.leads:
+        if not self.together.draws:
             return
-        path = self.run.path / "samples" / f"step-{self.step:06d}.png"
         with self.ema or nullcontext():
             try:
-                self.task.draw(self.model, self.batches, path)
+                samples = self.task.draw(self.model, self.batches)
             except UsageError as error:  # a grid that cannot be drawn is no reason to lose a training
                 self.say(f"no sample grid: {error}")
                 return
-        self.callbacks.tell("drawn", self.step, path)
+        if samples is not None and self.ranks.leads:
+            path = samples.save(self.run.path / "samples" / f"step-{self.step:06d}.png")
+            self.callbacks.tell("drawn", self.step, path)
 
 
 def snapshot_steps(steps: int, snapshots: int) -> set[int]:
@@ -428,7 +437,3 @@ def accelerator(options: Any, device: torch.device) -> Any:
     AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
     PartialState._reset_state()  # pyright: ignore[reportPrivateUsage]
     return Accelerator(mixed_precision=mixed_precision(options.precision, device), cpu=device.type == "cpu")
-
-
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.detach().cpu() for key, value in tensors.items()}
