@@ -17,6 +17,7 @@ FLOORS = {
     "__main__": 7,
     "cli": 6,
     "compare": 5,
+    "plan": 5,
     "engine": 4,
     "build": 3,
     "model": 3,

@@ -33,6 +33,7 @@ from cdkit.engine.optimizer import (
     make_optimizer,
     optimizer_tensors,
     set_learning_rate,
+    trained_by,
 )
 from cdkit.engine.power_ema import PowerEma, keep_snapshot
 from cdkit.engine.progress import progress, unheard
@@ -144,7 +145,8 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, self.options)
         self.ema = None if self.options.ema is None else Ema(self.model, self.options.ema)
         self.power = PowerEma(self.model, self.options.ema_lengths)
-        self.names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        self.names = [names[id(parameter)] for parameter in trained_by(self.optimizer)]
         self.callbacks = Callbacks(spec.callbacks if ranks.leads else (), say)
         self.data = dataset.fingerprint()
         self.unread = Unread(run.path, ranks.rank, dataset.most_unreadable)
@@ -319,7 +321,7 @@ class Trainer:
         torch.manual_seed(derive(self.options.seed, "update", self.step, *([self.ranks.rank] if self.ranks.rank else [])))
         set_learning_rate(self.optimizer, learning_rate(self.options, self.step))
         losses = [self._backward(batch, len(group), last=batch is group[-1]) for batch in group]
-        norm = self.together.clip(self.optimizer.param_groups[0]["params"], self.options.clip)
+        norm = self.together.clip(trained_by(self.optimizer), self.options.clip)
         self._check(norm, losses)
         self._take()
         if self.step % self.options.log_every == 0 or self.step == self.options.steps:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,9 @@ def begun(world: int, work: Callable[[Ranks], object]) -> list[int]:
     port = free_port()
     children: list[int] = []
     for rank in range(world):
-        child = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads, of which torch has some
+            child = os.fork()
         if child == 0:
             told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
             os.environ.update({name: str(value) for name, value in told.items()}, MASTER_ADDR="127.0.0.1")
