@@ -86,8 +86,8 @@ def _plain(path: Path) -> Iterator[Member]:
                 break
             found.append(member)
             place = member.end
-    if found and found[-1].offset + BLOCK + found[-1].size > size:
-        raise DataError(f"{path}: is cut off within {found[-1].name}", hint="copy it again")
+    if found and (found[-1].offset + BLOCK + found[-1].size > size or size % BLOCK):
+        raise DataError(f"{path}: is cut off; the last member that begins is {found[-1].name}", hint="copy it again")
     yield from (member for member in found if member.size or not member.name.endswith("/"))
 
 

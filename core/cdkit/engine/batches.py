@@ -29,6 +29,7 @@ class Batch:
     ids: list[str]
     images: Tensor  # (B, C, H, W) in [-1, 1]
     raw: dict[str, list[Any]]  # by column
+    latent: bool = False  # are the images latents already?
     passed: dict[str, str] = field(default_factory=dict[str, str])  # pictures that could not be read, and why
 
 
@@ -53,7 +54,7 @@ class Batches(Steps[Batch]):
         chosen = [self._varied(self._read(self._order[place], passed), step) for place in self._places(step)]
         raw = {column: self._told(column, chosen, step) for column in self.columns}
         images = torch.stack([example.image for example in chosen])
-        return Batch(step, [example.id for example in chosen], images, raw, passed)
+        return Batch(step, [example.id for example in chosen], images, raw, self.dataset.latent, passed)
 
     def described(self, step: int, shown: int) -> str:
         """A batch and its first pictures, for a person."""

@@ -16,7 +16,7 @@ def training_loss(model: Any, batch: Batch, seed: int, device: torch.device, acc
     """The weighted squared error of one batch; its times, noise and silences are keyed by (seed, picture, step)."""
     diffusion = model.diffusion
     clean = batch.images.to(device, non_blocking=True)
-    if model.autoencoder is not None:
+    if model.autoencoder is not None and not batch.latent:
         with torch.no_grad():
             clean = model.autoencoder.encode(clean)
     noise = normal(keys(seed, batch.ids, batch.step, "noise"), tuple(clean.shape[1:]), device=device)

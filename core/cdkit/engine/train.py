@@ -166,7 +166,7 @@ class Trainer:
 
     def _fit_encoders(self) -> None:
         """Vocabularies come from the training split's own words, before any weight is trained."""
-        for name in self.model.told if self.spec.task == "denoise" else ():
+        for name in self.model.told if self.spec.task == "denoise" and not self.batches.dataset.latent else ():
             reader = self.model.readers[name]
             values = (value for example in self.batches.examples for value in example.values[reader.column])
             reader.encoder.fit(values)  # pyright: ignore[reportCallIssue]
