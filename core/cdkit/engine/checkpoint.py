@@ -47,7 +47,7 @@ class Checkpoint:
         """Everything that is no tensor: counters, the ledger. CheckpointError for what no save wrote."""
         try:
             found = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-            Ledger.fromin_json(found["ledger"])
+            Ledger.from_json(found["ledger"])
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{self.folder / STATE}: is no state of a checkpoint: {error}") from error
         return found
