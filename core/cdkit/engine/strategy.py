@@ -25,6 +25,8 @@ from cdkit.engine.sharded import is_sharded, part_of
 from cdkit.engine.shards import write_sharded
 from cdkit.spec import TrainSection
 
+BUCKET = 100  # MiB of gradients that are sent at once: fewer, larger messages use links between GPUs better
+
 
 class Alone:
     """One process that has everything."""
@@ -60,37 +62,68 @@ class Alone:
         return self.ranks.leads
 
 
-class Ddp(Alone):
-    """Gradients are averaged while they are made. A condition may be silent in all of a process's pictures: then its encoder
-    gets no gradient there, which is why unused parameters are looked for."""
+class ByHand(Alone):
+    """With weights whose gradients are averaged in `clip`, all at once, and not while they are made: those that the pictures of
+    one process may leave unused. One that no process used keeps no gradient, as in one process alone."""
+
+    def __init__(self, learner: Learner, ranks: Ranks, whole: Sequence[nn.Parameter]) -> None:
+        super().__init__(learner, ranks)
+        self.whole = [parameter for parameter in whole if parameter.requires_grad]
+
+    def average(self) -> None:
+        """Give every process the mean of their gradients."""
+        used = self.ranks.greatest(*(float(parameter.grad is not None) for parameter in self.whole)) if self.whole else ()
+        shared = [parameter for parameter, any_has in zip(self.whole, used, strict=True) if any_has]
+        if not shared:
+            return
+        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in shared])
+        mean = self.ranks.sum(flat) / self.ranks.world
+        for parameter, gradient in zip(shared, mean.split([p.numel() for p in shared]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+
+
+class Ddp(ByHand):
+    """Gradients are averaged while they are made. Encoders are not: a condition may be silent in all pictures of a process, and
+    to look for what was not used costs every step (on two GPUs a fifth of it)."""
 
     def __init__(self, learner: Learner, ranks: Ranks) -> None:
         from torch.nn.parallel import DistributedDataParallel
 
-        super().__init__(learner, ranks)
-        self.forward = DistributedDataParallel(learner, gradient_as_bucket_view=True, find_unused_parameters=True)
+        encoders = learner.model.encoders
+        super().__init__(learner, ranks, list(encoders.parameters()))
+        there = {id(parameter) for parameter in encoders.parameters()}
+        apart = [name for name, parameter in learner.named_parameters() if id(parameter) in there]
+        apart += [name for name, _ in learner.named_buffers()]  # which are alike, and stay so
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(learner, apart)  # pyright: ignore[reportPrivateUsage]
+        denoises = learner.model.spec.task == "denoise"
+        self.forward = DistributedDataParallel(
+            learner, gradient_as_bucket_view=True, bucket_cap_mb=BUCKET, find_unused_parameters=not denoises
+        )
 
     def kept_back(self) -> AbstractContextManager[Any]:
         return self.forward.no_sync()
 
+    def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+        self.average()
+        return super().clip(parameters, most)
 
-class Fsdp2(Alone):
+
+class Fsdp2(ByHand):
     """fully_shard's groups are the backbone's blocks, and the rest of it."""
 
     def __init__(self, learner: Learner, ranks: Ranks) -> None:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        super().__init__(learner, ranks)
         backbone, mesh = learner.model.backbone, init_device_mesh(ranks.device.type, (ranks.world,))
         blocks, taps = blocks_of(backbone)
-        whole = {parameter for tap in taps for parameter in tap.parameters()}
+        mounted = {parameter for tap in taps for parameter in tap.parameters()}
         for module in (*blocks, backbone):
-            fully_shard(module, mesh=mesh, ignored_params=whole)
-        self.whole = [parameter for parameter in learner.parameters() if parameter.requires_grad and not is_sharded(parameter)]
+            fully_shard(module, mesh=mesh, ignored_params=mounted)
+        super().__init__(learner, ranks, [parameter for parameter in learner.parameters() if not is_sharded(parameter)])
 
     def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
-        self._average()
+        self.average()
         mine = [parameter.grad for parameter in parameters if parameter.grad is not None]
         divided = [part_of(gradient) for gradient in mine if is_sharded(gradient)]
         there = [gradient for gradient in mine if not is_sharded(gradient)]
@@ -106,17 +139,6 @@ class Fsdp2(Alone):
     @property
     def draws(self) -> bool:
         return True
-
-    def _average(self) -> None:
-        """Of what every process holds whole; a parameter that no process used keeps no gradient, as in one process."""
-        used = self.ranks.greatest(*(float(parameter.grad is not None) for parameter in self.whole)) if self.whole else ()
-        shared = [parameter for parameter, any_has in zip(self.whole, used, strict=True) if any_has]
-        if not shared:
-            return
-        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in shared])
-        mean = self.ranks.sum(flat) / self.ranks.world
-        for parameter, gradient in zip(shared, mean.split([p.numel() for p in shared]), strict=True):
-            parameter.grad = gradient.view_as(parameter)
 
 
 def squared(tensors: list[Tensor], device: torch.device) -> Tensor:
