@@ -99,6 +99,16 @@ class Ledger:
             count.told += told
             count.silent += keep.numel() - told
 
+    def numbers(self) -> list[int]:
+        """Told and silent of every condition that is counted, in the order of their names."""
+        return [number for _, count in sorted(self.counts.items()) if count is not None for number in (count.told, count.silent)]
+
+    def with_numbers(self, numbers: Sequence[int]) -> Ledger:
+        """The same conditions with other numbers, in the order of `numbers`."""
+        left = iter(numbers)
+        counts = {name: None if count is None else Count(next(left), next(left)) for name, count in sorted(self.counts.items())}
+        return Ledger(counts)
+
     def never_silent(self, condition: str) -> bool:
         """True if it is known that the model was never trained with this condition silent."""
         count = self.counts.get(condition, Count())

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cdkit_data.captions import unique
 from cdkit_data.entries import Entry, read_entries
+from cdkit_data.fitting import fitted
 from cdkit_data.pictures import Notes, decode, file_bytes
 from cdkit_data.splits import SPLITS, Split, content_id, split_of
 from cdkit_data.table import Table
@@ -115,7 +116,7 @@ class Folder(Dataset):
                 found.entries[id] = _merged(found.entries[id], entry)
                 return
             picture = decode(content, entry.name, background=self.background, notes=found.notes)
-            found.images[id] = self._prepared(picture, entry.name)
+            found.images[id] = fitted(picture, entry.name, self.shape, crop=self.crop, upscale=self.upscale)
             found.entries[id] = self._measured(entry, picture) if self.sizes else entry
         except DataError as error:
             self._set_aside(error, entry, found)
@@ -132,20 +133,6 @@ class Folder(Dataset):
             f"{len(found.bad)} pictures cannot be used, more than most_bad: {self.most_bad}; the last: {said}",
             hint="mend them, or raise `most_bad`",
         ) from error
-
-    def _prepared(self, picture: Picture, name: str) -> Tensor:
-        """(C, size, size) uint8."""
-        from torchvision.transforms.v2 import functional
-
-        size = self.shape.height
-        if min(picture.size) < size and not self.upscale:
-            raise DataError(
-                f"{name}: {picture.width}x{picture.height} is smaller than {size}x{size}",
-                hint="`upscale: true` enlarges such pictures",
-            )
-        image = functional.pil_to_tensor(picture.convert("L") if self.shape.channels == 1 else picture)
-        image = functional.resize(image, [size, size] if self.crop == "squash" else [size], antialias=True)
-        return functional.center_crop(image, [size, size])
 
     def _measured(self, entry: Entry, picture: Picture) -> Entry:
         """With SDXL's six numbers (Podell et al. 2023, section 2.2), rows first: original, crop, target."""

@@ -15,8 +15,10 @@ PLUGINS = ROOT / "plugins"
 EXAMPLES = PLUGINS / "examples"  # distributions of their own, each with its src and tests
 VERBS = {"cdkit_page"}  # a verb stands above the engine: it uses cdkit as any program does, by its front door
 FLOORS = {
+    "__main__": 7,
     "cli": 6,
     "compare": 5,
+    "plan": 5,
     "engine": 4,
     "build": 3,
     "model": 3,

@@ -22,6 +22,7 @@ VERBS = {
     "compare": "Which way of telling works best? Arms under one budget, and a verdict.",
     "claim": "Published findings, tried again: reproduced, contradicted, or nobody can tell.",
     "convert": "Convert a model between runs, diffusers folders and single files.",
+    "plan": "What a training on many GPUs would take: memory, days, traffic, failures.",
     "data": "List, fetch and show data sets.",
     "list": "List the parts that are installed.",
     "plugins": "Show where parts come from, and which cannot be used.",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from click.core import ParameterSource
+from cdkit.cli.words import words_of
 
 
 @click.command("compare")
@@ -63,14 +63,7 @@ def command(
 
 def given(context: click.Context) -> str:
     """The command as it was given, as a shell takes it: its path, and the options that were said."""
-    words = ["cdkit", "compare"]
-    for parameter in context.command.params:
-        value = context.params.get(str(parameter.name))
-        if context.get_parameter_source(str(parameter.name)) is not ParameterSource.COMMANDLINE:
-            continue
-        words += [parameter.opts[0]] if isinstance(parameter, click.Option) else []
-        words += [] if value is True else [f"{value:g}" if isinstance(value, float) else str(value)]
-    return shlex.join(words)
+    return shlex.join(["cdkit", "compare", *words_of(context)])
 
 
 def ends(result: dict[str, Any], folder: Path) -> list[str]:

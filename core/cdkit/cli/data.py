@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from cdkit.cli.family import Family
+from cdkit.cli.processes import launched, processes
 
 if TYPE_CHECKING:
     from cdkit.parts import Dataset, Example
@@ -74,6 +75,41 @@ def show(name: str, options: tuple[str, ...], split: str, n: int, out: Path | No
     if out is not None:
         about["grid"] = str(draw(examples, out))
     click.echo(json.dumps(about, ensure_ascii=False) if as_json else "\n".join(lines(about)))
+
+
+@command.command("prepare")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the shards.")
+@click.option("--shard", type=click.IntRange(1), default=1024, show_default=True, help="Pictures in one file.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the spec.")
+@processes
+@click.option("--device", help="cpu, cuda …; the best there is by default.")
+def prepare_(
+    spec: Path,
+    out: Path,
+    shard: int,
+    overrides: tuple[str, ...],
+    procs: int | None,
+    nnodes: int | None,
+    node_rank: int | None,
+    rdzv: str | None,
+    max_restarts: int,
+    device: str | None,
+) -> None:
+    """What SPEC's autoencoder and frozen encoders make of its data set, once for all: latents and streams, in shards.
+
+    The same command goes on where it stopped. Train on it with `--set "data={use: prepared, path: OUT}"`.
+    """
+    del procs, nnodes, node_rank, rdzv, max_restarts  # `launched` reads them
+    if launched(click.get_current_context()):
+        return
+    from cdkit.engine.prepare import prepare
+    from cdkit.engine.ranks import joined
+    from cdkit.spec import read_spec
+
+    read = read_spec(spec, overrides=overrides)
+    with joined(device) as ranks:
+        prepare(read, out, shard=shard, device=device, say=click.echo, ranks=ranks)
 
 
 def first_sentence(text: str | None) -> str:

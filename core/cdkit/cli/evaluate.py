@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cdkit.cli.processes import launched, processes
 
 
 class Scales(click.ParamType[tuple[float, ...]]):
@@ -33,6 +34,7 @@ class Scales(click.ParamType[tuple[float, ...]]):
 @click.option("--sampler", help="Another sampler than the spec's, by name.")
 @click.option("--seed", type=int, help="Of the metrics' own choices and of the noise.")
 @click.option("--batch", type=click.IntRange(1), default=128, show_default=True, help="Pictures in one call of the model.")
+@processes
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports; evaluation/ in the run by default.")
 @click.option("--fallback", is_flag=True, help="Where the latest checkpoint is damaged, take an older one.")
@@ -48,6 +50,11 @@ def command(
     sampler: str | None,
     seed: int | None,
     batch: int,
+    procs: int | None,
+    nnodes: int | None,
+    node_rank: int | None,
+    rdzv: str | None,
+    max_restarts: int,
     device: str | None,
     out: Path | None,
     fallback: bool,
@@ -60,21 +67,37 @@ def command(
     \b
         cdkit evaluate RUN --metric said_drawn --split validation --guidance 1,1.5,2
     """
+    del procs, nnodes, node_rank, rdzv, max_restarts  # `launched` reads them
+    if launched(click.get_current_context()):
+        return
     from cdkit.cache import cache_folder
     from cdkit.engine.drawings import Drawings
     from cdkit.engine.evaluate import evaluate, make_dataset, make_metrics, write_reports
     from cdkit.engine.examinee import Examined
     from cdkit.engine.load import load
+    from cdkit.engine.ranks import joined
     from cdkit.engine.scores import lines
 
-    model = load(run, device=device, fallback=fallback)
-    options = {"pictures": pictures, "language": language, "split": split, "seed": seed}
-    asked = make_metrics(model.spec, metrics, options=options)
-    data = make_dataset(model.spec)
-    examined = Examined(model, data, cache_folder(), batch=batch, steps=steps, sampler=sampler, tell=say, drawings=Drawings())
-    reports = evaluate(examined, asked, scales=guidance or (None,))
-    sweep = "-sweep" if len(guidance or ()) > 1 else ""
-    paths = write_reports(reports, [f"{one.file}{sweep}" for one in asked], out or folder_of(run))
+    with joined(device) as ranks:
+        model = load(run, device=ranks.place(device), fallback=fallback)
+        options = {"pictures": pictures, "language": language, "split": split, "seed": seed}
+        asked = make_metrics(model.spec, metrics, options=options)
+        examined = Examined(
+            model,
+            make_dataset(model.spec),
+            cache_folder(),
+            batch=batch,
+            steps=steps,
+            sampler=sampler,
+            tell=say if ranks.leads else unsaid,
+            drawings=Drawings(),
+            ranks=ranks,
+        )
+        reports = evaluate(examined, asked, scales=guidance or (None,))
+        if not ranks.leads:
+            return
+        sweep = "-sweep" if len(guidance or ()) > 1 else ""
+        paths = write_reports(reports, [f"{one.file}{sweep}" for one in asked], out or folder_of(run))
     if as_json:
         click.echo(json.dumps({"reports": reports, "files": [str(path) for path in paths]}, ensure_ascii=False))
         return
@@ -90,3 +113,8 @@ def folder_of(run: str) -> Path:
 def say(line: str) -> None:
     """One line of progress, where it does not mix with the answer."""
     click.echo(line, err=True)
+
+
+def unsaid(line: str) -> None:
+    """What a process that does not lead says."""
+    del line

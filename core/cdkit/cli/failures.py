@@ -47,7 +47,8 @@ def of_the_world(error: BaseException) -> int:
         return error.code if isinstance(error.code, int) else 1
     stopped = getattr(error, "exit_code", None)
     if isinstance(stopped, int):
-        print(str(error), file=sys.stderr)
+        if str(error):
+            print(str(error), file=sys.stderr)
         return stopped
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         say(f"out of memory: {str(error).splitlines()[0] if str(error) else ''}", "a smaller train.batch needs less")

@@ -82,6 +82,17 @@ def verify(folder: Path, as_json: bool) -> None:
 
 @command.command()
 @click.argument("run", type=FOLDER)
+def consolidate(run: Path) -> None:
+    """The latest checkpoint of RUN, if it is in shards, as one safetensors file for each of its parts."""
+    from cdkit.engine.run import Run
+    from cdkit.engine.shards import consolidate as joined
+
+    made = joined(Run.open(run))
+    click.echo(f"{run}: no shards to join" if made is None else f"{made.folder}: {', '.join(made.names)}, each in one file")
+
+
+@command.command()
+@click.argument("run", type=FOLDER)
 @click.option("--keep", type=click.IntRange(1), default=1, show_default=True, help="Checkpoints that stay, the newest ones.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and delete nothing.")
 def prune(run: Path, keep: int, dry_run: bool) -> None:

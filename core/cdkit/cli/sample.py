@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from cdkit.cli.processes import launched, processes
 
 if TYPE_CHECKING:
     from cdkit.model import Samples
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--guidance", type=float, help="Guidance scale; 1 is none.")
 @click.option("--lora", "loras", multiple=True, metavar="FILE[:SCALE]", help="Add a LoRA; may be given several times.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("samples"), show_default=True, help="Folder for the PNGs.")
+@processes
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
 @click.option("--no-metadata", is_flag=True, help="Leave the recipe out of the PNGs.")
 @click.option("--fallback", is_flag=True, help="Where the latest checkpoint is damaged, take an older one.")
@@ -53,6 +55,11 @@ def command(
     guidance: float | None,
     loras: tuple[str, ...],
     out: Path,
+    procs: int | None,
+    nnodes: int | None,
+    node_rank: int | None,
+    rdzv: str | None,
+    max_restarts: int,
     device: str | None,
     no_metadata: bool,
     fallback: bool,
@@ -63,34 +70,48 @@ def command(
 
     Leaves a labelled grid and one PNG a picture, each with the recipe that draws it again.
     """
+    del procs, nnodes, node_rank, rdzv, max_restarts  # `launched` reads them
+    if launched(click.get_current_context()):
+        return
+    from cdkit.engine.apart import of_rows, samples_together
     from cdkit.engine.load import load
     from cdkit.engine.pictures import save
     from cdkit.engine.prompts import read_prompts
+    from cdkit.engine.ranks import joined
     from cdkit.engine.said import said
     from cdkit.engine.setting_out import size_of, start_of
+    from cdkit.model.draw import spread, text_column
 
     asked = [*prompts, *(read_prompts(prompts_file) if prompts_file else ())]
     height, width = size_of(image, height, width)
-    model = load(run, device=device, fallback=fallback, strict=strict, height=height, width=width)
-    for written in loras:
-        path, scale = file_and_scale(written)
-        added = model.lora(path, scale)
-        if not as_json:
-            click.echo(f"{path}: {added.summary()}, times {scale:g}")
-    values = said(model, asked, given, n)
-    if model.columns and not values:
-        click.echo(f"{model.spec.name} reads {', '.join(model.columns)} and is told nothing: -p says what to draw", err=True)
-    samples = model.sample(
-        values,
-        start=start_of(model, image, mask, strength),
-        negative=list(negatives) or None,
-        seed=seed,
-        n=None if values else n,
-        sampler=sampler,
-        steps=steps,
-        guidance=guidance,
-    )
-    report(samples, save(samples, out, metadata=not no_metadata), as_json=as_json)
+    with joined(device) as ranks:
+        model = load(run, device=ranks.place(device), fallback=fallback, strict=strict, height=height, width=width)
+        for written in loras:
+            path, scale = file_and_scale(written)
+            added = model.lora(path, scale)
+            if not as_json and ranks.leads:
+                click.echo(f"{path}: {added.summary()}, times {scale:g}")
+        values = said(model, asked, given, n)
+        if model.columns and not values and ranks.leads:
+            click.echo(f"{model.spec.name} reads {', '.join(model.columns)} and is told nothing: -p says what to draw", err=True)
+        total = max((len(column) for column in values.values()), default=n)
+        unwanted = spread(text_column(model), negatives, total) if negatives else ()
+
+        def draw(rows: range) -> Samples:
+            return model.sample(
+                of_rows(values, rows),
+                start=start_of(model, image, mask, strength),
+                negative=list(unwanted[rows.start : rows.stop]) or None,
+                seeds=range(seed + rows.start, seed + rows.stop),
+                n=len(rows),
+                sampler=sampler,
+                steps=steps,
+                guidance=guidance,
+            )
+
+        samples = samples_together(ranks, total, draw)
+        if ranks.leads:
+            report(samples, save(samples, out, metadata=not no_metadata), as_json=as_json)
 
 
 def file_and_scale(written: str) -> tuple[Path, float]:

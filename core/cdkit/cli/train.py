@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 from cdkit.cli.failures import tell
+from cdkit.cli.processes import launched, looks_first, processes
 
 
 @click.command("train")
@@ -14,6 +15,8 @@ from cdkit.cli.failures import tell
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder; runs/NAME by default.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. train.steps=100.")
 @click.option("--init-from", metavar="RUN", help="Start a new run from the weights of this one.")
+@click.option("--strategy", type=click.Choice(["ddp", "fsdp2"]), help="The same as --set train.strategy=…")
+@processes
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
 @click.option("--deterministic", is_flag=True, help="Bitwise repeatable on the same machine, at some cost in speed.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop, saved, after about so long.")
@@ -29,6 +32,12 @@ def command(
     out: Path | None,
     overrides: tuple[str, ...],
     init_from: str | None,
+    strategy: str | None,
+    procs: int | None,
+    nnodes: int | None,
+    node_rank: int | None,
+    rdzv: str | None,
+    max_restarts: int,
     device: str | None,
     deterministic: bool,
     minutes: float | None,
@@ -44,35 +53,44 @@ def command(
     """
     from cdkit.spec import read_spec
 
-    read = read_spec(spec, overrides=overrides)
+    del procs, nnodes, node_rank, rdzv, max_restarts  # `launched` reads them
+    read = read_spec(spec, overrides=(*overrides, *([f"train.strategy={strategy}"] if strategy else [])))
     from cdkit.build import assemble
     from cdkit.build.liveness import prove
     from cdkit.build.room import check_room
 
     full = assemble(read, device="meta")
-    prove(full)
+    if looks_first():
+        prove(full)
+    if launched(click.get_current_context()):
+        return
     from cdkit.engine.device import be_deterministic, pick_device
 
     check_room(full, training=pick_device(device).type == "cpu")
     from cdkit.engine.load import find_run
+    from cdkit.engine.ranks import joined
     from cdkit.engine.train import train
 
     if deterministic:
         be_deterministic()
     start = find_run(init_from) if init_from else None
     say = _quiet if as_json else tell
-    run = train(
-        read,
-        out or Path("runs") / read.name,
-        device=device,
-        init_from=start,
-        minutes=minutes,
-        override=override,
-        fallback=fallback,
-        allow_data_change=allow_data_change,
-        strict=strict,
-        say=say,
-    )
+    with joined(device) as ranks:
+        run = train(
+            read,
+            out or Path("runs") / read.name,
+            device=device,
+            init_from=start,
+            minutes=minutes,
+            override=override,
+            fallback=fallback,
+            allow_data_change=allow_data_change,
+            strict=strict,
+            say=say,
+            ranks=ranks,
+        )
+        if not ranks.leads:
+            return
     latest = run.latest()
     if as_json:
         tell(json.dumps({"run": str(run.path), "step": latest.step if latest else 0}))

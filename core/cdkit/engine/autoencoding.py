@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ def training_loss(model: Any, batch: Batch, seed: int, device: torch.device, acc
         return autoencoder.loss(pixels, noise).float()
 
 
-def draw(model: Any, batches: Batches, path: Path) -> None:
+def draw(model: Any, batches: Batches) -> Samples:
     """Pictures that training does not see, each beside what comes back of it."""
     held_out = batches.dataset.split("validation") or batches.examples
     examples = [held_out[place] for place in range(min(SHOWN, len(held_out)))]
@@ -36,4 +35,4 @@ def draw(model: Any, batches: Batches, path: Path) -> None:
     pairs = rearrange([given, back.clamp(-1, 1)], "two n c h w -> (n two) c h w")
     captions = tuple(word for _ in examples for word in ("given", "back"))
     recipe = {"model": model.spec.name, "of": [example.id for example in examples]}
-    Samples(pairs, captions, (0,) * len(captions), recipe).save(path)
+    return Samples(pairs, captions, (0,) * len(captions), recipe)

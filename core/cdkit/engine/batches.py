@@ -1,12 +1,12 @@
 """Batches: which pictures a step sees, in which variation and under which caption; each a function of (seed, step) alone.
 
-So workers, prefetching and resuming cannot change them.
+So workers, prefetching, resuming and the number of processes that share a batch cannot change them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,8 +14,11 @@ from torch import Tensor
 from torch.utils.data import Dataset as Steps
 
 from cdkit.diffusion.random import generator, keys, uniform
+from cdkit.engine.order import Order
 from cdkit.errors import DataError
 from cdkit.parts import Dataset, Example
+
+NEXT = 100  # pictures that may be bad in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,39 +29,52 @@ class Batch:
     ids: list[str]
     images: Tensor  # (B, C, H, W) in [-1, 1]
     raw: dict[str, list[Any]]  # by column
+    latent: bool = False  # are the images latents already?
+    passed: dict[str, str] = field(default_factory=dict[str, str])  # pictures that could not be read, and why
 
 
 class Batches(Steps[Batch]):
     """Batch number `step`, for any step: positions in an endless row of shuffled epochs."""
 
-    def __init__(self, dataset: Dataset, columns: Sequence[str], *, batch: int, seed: int) -> None:
+    def __init__(self, dataset: Dataset, columns: Sequence[str], *, batch: int, seed: int, share: range | None = None) -> None:
+        """share: which of each batch's pictures this process makes, where several share it; else all."""
         self.dataset = dataset
         self.examples = dataset.split("train")
         self.columns = tuple(columns)
         self.batch = batch
+        self.share = range(batch) if share is None else share
         self.seed = seed
-        self._order: tuple[int, list[int]] = (-1, [])
         if not len(self.examples):
             raise DataError("the training split holds no picture; expected at least one")
+        self._order = Order(len(self.examples), dataset.files, seed)
         self._check_columns()
 
     def __getitem__(self, step: int) -> Batch:
-        places = range(step * self.batch, (step + 1) * self.batch)
-        chosen = [self._varied(self.examples[self._at(place)], step) for place in places]
+        passed: dict[str, str] = {}
+        chosen = [self._varied(self._read(self._order[place], passed), step) for place in self._places(step)]
         raw = {column: self._told(column, chosen, step) for column in self.columns}
-        return Batch(step, [example.id for example in chosen], torch.stack([example.image for example in chosen]), raw)
+        images = torch.stack([example.image for example in chosen])
+        return Batch(step, [example.id for example in chosen], images, raw, self.dataset.latent, passed)
 
     def described(self, step: int, shown: int) -> str:
         """A batch and its first pictures, for a person."""
-        positions = [self._at(place) for place in range(step * self.batch, (step + 1) * self.batch)]
+        positions = [self._order[place] for place in self._places(step)]
         more = f" and {len(positions) - shown} more" if len(positions) > shown else ""
         return f"batch {step} (pictures {', '.join(map(str, positions[:shown]))}{more} of the training split)"
 
-    def _at(self, place: int) -> int:
-        epoch, position = divmod(place, len(self.examples))
-        if self._order[0] != epoch:
-            self._order = epoch, torch.randperm(len(self.examples), generator=generator(self.seed, "epoch", epoch)).tolist()
-        return self._order[1][position]
+    def _places(self, step: int) -> Iterator[int]:
+        return (step * self.batch + place for place in self.share)
+
+    def _read(self, picture: int, passed: dict[str, str]) -> Example:
+        """A picture; the next one that can be read where the data set allows some to be bad. Those are noted."""
+        for place in range(picture, picture + NEXT):
+            try:
+                return self.examples[place % len(self.examples)]
+            except DataError as error:
+                if not self.dataset.most_unreadable:
+                    raise
+                passed[f"{place % len(self.examples)}"] = str(error)
+        raise DataError(f"{NEXT} pictures in a row cannot be read, from number {picture} of the training split on")
 
     def _varied(self, example: Example, step: int) -> Example:
         return self.dataset.augment(example, generator(self.seed, example.id, step, "augment"))

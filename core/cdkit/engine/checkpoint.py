@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from cdkit.conditions import Ledger
 from cdkit.errors import CheckpointError
 
 SCHEMA = 2  # 1 had no digest of the manifest itself
+SHARDED = 3  # one file a process, which cdkit.engine.shards writes
 MANIFEST = "manifest.json"
 STATE = "state.json"
 TEMPORARY = ".tmp-"
@@ -58,17 +59,58 @@ class Checkpoint:
         from safetensors.torch import load_file
 
         file = f"{name}.safetensors"
-        if file not in self.manifest["files"]:
-            raise CheckpointError(f"{self.folder}: has no {file}; it has {', '.join(self.manifest['files'])}")
+        if name not in self.names:
+            has = ", ".join(self.names if self.is_sharded else self.manifest["files"])
+            raise CheckpointError(f"{self.folder}: has no {file}; it has {has}")
         try:
-            return load_file(self.folder / file)
-        except SafetensorError as error:
-            raise CheckpointError(f"{self.folder / file}: is no safetensors file: {error}") from error
+            return joined(self.shards, name) if self.is_sharded else load_file(self.folder / file)
+        except (SafetensorError, ValueError, LookupError) as error:
+            where = self.folder if self.is_sharded else self.folder / file
+            raise CheckpointError(f"{where}: is no safetensors file: {error}") from error
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The files of tensors that it has."""
+        """The files of tensors that it has; in shards, what they would be called."""
+        if self.is_sharded:
+            return tuple(self.manifest["tensors"])
         return tuple(file.removesuffix(".safetensors") for file in self.manifest["files"] if file.endswith(".safetensors"))
+
+    @property
+    def is_sharded(self) -> bool:
+        """Is it in one file a process that wrote it?"""
+        return self.manifest["schema"] == SHARDED
+
+    @property
+    def shards(self) -> list[Path]:
+        """Those files."""
+        return [self.folder / file for file in sorted(self.manifest["files"]) if file.endswith(".safetensors")]
+
+
+def joined(shards: Sequence[Path], name: str) -> dict[str, Tensor]:
+    """Of all tensors `NAME|KEY` in the shards the whole, by key, on the CPU."""
+    from safetensors import safe_open
+
+    found: dict[str, list[tuple[list[int], Tensor]]] = {}
+    for path in shards:
+        with safe_open(path, framework="pt") as file:
+            begins: dict[str, Any] = json.loads((file.metadata() or {}).get("DCP_SHARDING_INFO", "{}"))
+            for key in file.keys():  # noqa: SIM118  # it is no mapping
+                if key.startswith(f"{name}|"):
+                    part: Tensor = file.get_tensor(key)
+                    offsets = begins.get(key, {}).get("saved_offsets", [0] * part.dim())
+                    found.setdefault(key.partition("|")[2], []).append((offsets, part))
+    return {key: assembled(parts) for key, parts in found.items()}
+
+
+def assembled(parts: Sequence[tuple[Sequence[int], Tensor]]) -> Tensor:
+    """Parts, each with where it begins in the whole -> the whole. ValueError where they leave a gap."""
+    shape = [max(begins[d] + part.shape[d] for begins, part in parts) for d in range(parts[0][1].dim())]
+    whole = parts[0][1].new_empty(shape)
+    if sum(part.numel() for _, part in parts) != whole.numel():
+        raise ValueError(f"{len(parts)} parts do not make a tensor of shape {shape}")
+    for begins, part in parts:
+        whole[tuple(slice(begin, begin + side) for begin, side in zip(begins, part.shape, strict=True))] = part
+    return whole
 
 
 def folder_of(step: int) -> str:
@@ -80,49 +122,67 @@ def write_checkpoint(folder: Path, step: int, tensors: Tensors, state: Mapping[s
 
     facts: what the manifest tells besides (spec digest, versions). Raises OSError, with nothing changed, if it cannot.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{TEMPORARY}{step}-{uuid.uuid4().hex}"
-    temporary.mkdir(mode=0o700)
+    temporary = begin(folder, step)
     try:
-        files = {path.name: _described(path) for path in _written(temporary, tensors, state)}
-        manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
-        _write(temporary / MANIFEST, signed(manifest))
-        fsync_folder(temporary)
-        target = folder / folder_of(step)
-        if target.exists():
-            # Not to the trash: killed before the next line, clearing puts it back.
-            os.replace(target, folder / f"{OLD}{target.name}")
-        os.replace(temporary, target)
-        fsync_folder(folder)
+        files = {path.name: described(path) for path in _written(temporary, tensors, state)}
+        target = commit(folder, temporary, {"schema": SCHEMA, "step": step, **facts, "files": files})
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    tidy(folder)
+    return target
+
+
+def begin(folder: Path, step: int) -> Path:
+    """A new temporary folder, in which a checkpoint is gathered."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{TEMPORARY}{step}-{uuid.uuid4().hex}"
+    temporary.mkdir(mode=0o700)
+    return temporary
+
+
+def commit(folder: Path, temporary: Path, manifest: Mapping[str, Any]) -> Path:
+    """Write the manifest, and put what was gathered into its place."""
+    synced(temporary / MANIFEST, signed(manifest))
+    fsync_folder(temporary)
+    target = folder / folder_of(manifest["step"])
+    if target.exists():
+        # Not to the trash: killed before the next line, clearing puts it back.
+        os.replace(target, folder / f"{OLD}{target.name}")
+    os.replace(temporary, target)
+    fsync_folder(folder)
+    return target
+
+
+def tidy(folder: Path) -> None:
+    """Let go of what a new checkpoint replaced."""
     restore_old(folder)
     empty_trash(folder)
-    return target
 
 
 def _written(folder: Path, tensors: Tensors, state: Mapping[str, Any]) -> Iterator[Path]:
     from safetensors.torch import save
 
     for name, values in tensors.items():
-        _write(folder / f"{name}.safetensors", save({key: value.contiguous() for key, value in values.items()}))
+        synced(folder / f"{name}.safetensors", save({key: value.contiguous() for key, value in values.items()}))
         yield folder / f"{name}.safetensors"
-    _write(folder / STATE, _json(state))
+    synced(folder / STATE, in_json(state))
     yield folder / STATE
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+def in_json(value: Mapping[str, Any]) -> bytes:
+    """As it is written."""
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode()
 
 
 def signed(manifest: Mapping[str, Any]) -> bytes:
     """A manifest as it is written: with the sha256 of all that it says besides."""
     told = {key: value for key, value in manifest.items() if key != "sha256"}
-    return _json({**told, "sha256": hashlib.sha256(_json(told)).hexdigest()})
+    return in_json({**told, "sha256": hashlib.sha256(in_json(told)).hexdigest()})
 
 
-def _write(path: Path, content: bytes) -> None:
+def synced(path: Path, content: bytes) -> None:
+    """Write a new file and wait until it is on the disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -139,7 +199,8 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _described(path: Path) -> dict[str, Any]:
+def described(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
     return {"size": path.stat().st_size, "sha256": sha256(path)}
 
 
@@ -170,9 +231,9 @@ def _check_schema(folder: Path, manifest: Any) -> None:
     well_formed = isinstance(files, dict) and all(isinstance(described, dict) for described in files.values())
     if not well_formed or not isinstance(manifest.get("step"), int):
         raise CheckpointError(f"{folder / MANIFEST}: is no manifest of a checkpoint")
-    if manifest.get("schema") not in range(1, SCHEMA + 1):
+    if manifest.get("schema") not in range(1, SHARDED + 1):
         raise CheckpointError(
-            f"{folder / MANIFEST}: written with schema {manifest.get('schema')}; this cdkit reads schemas 1 to {SCHEMA}",
+            f"{folder / MANIFEST}: written with schema {manifest.get('schema')}; this cdkit reads schemas 1 to {SHARDED}",
             hint="update cdkit",
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,14 +9,14 @@ from torch import Tensor
 
 from cdkit.diffusion.random import keys, normal, uniform
 from cdkit.engine.batches import Batch, Batches
-from cdkit.engine.pictures import draw_grid
+from cdkit.model import Samples
 
 
 def training_loss(model: Any, batch: Batch, seed: int, device: torch.device, accelerator: Any) -> Tensor:
     """The weighted squared error of one batch; its times, noise and silences are keyed by (seed, picture, step)."""
     diffusion = model.diffusion
     clean = batch.images.to(device, non_blocking=True)
-    if model.autoencoder is not None:
+    if model.autoencoder is not None and not batch.latent:
         with torch.no_grad():
             clean = model.autoencoder.encode(clean)
     noise = normal(keys(seed, batch.ids, batch.step, "noise"), tuple(clean.shape[1:]), device=device)
@@ -39,8 +38,10 @@ def silences(model: Any, batch: Batch, seed: int) -> dict[str, Tensor]:
     return keep
 
 
-def draw(model: Any, batches: Batches, path: Path) -> None:
-    """The grid of fixed prompts and seeds; nothing where the spec has no sampler."""
+def draw(model: Any, batches: Batches) -> Samples | None:
+    """Of fixed prompts and seeds, or eight of an unconditional model; nothing where the spec has no sampler."""
     del batches
-    if model.spec.sampler is not None:
-        draw_grid(model, model.spec.train.prompts, path)
+    if model.spec.sampler is None:
+        return None
+    prompts = list(model.spec.train.prompts)
+    return model.sample(prompts, seed=0) if prompts else model.sample(n=8, seed=0)

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from cdkit.diffusion.random import generator
+from cdkit.engine.apart import of_rows, tensor_together
 from cdkit.engine.drawings import Drawings
+from cdkit.engine.ranks import ALONE, Ranks
 from cdkit.errors import UsageError
 from cdkit.model import Model
 from cdkit.model.atlas import explain
@@ -25,7 +27,8 @@ class Examined:
 
     dataset: what it is judged on. cache: where metrics may keep what they trained. batch: pictures in one call of the
     model. guidance, steps, sampler: instead of the spec's, where not None. tell: takes the lines of progress. drawings: what was
-    drawn is kept there, and not drawn again; only where the model's weights do not change meanwhile.
+    drawn is kept there, and not drawn again; only where the model's weights do not change meanwhile. ranks: the processes that
+    examine together: each asks the same, draws its share, and has all.
     """
 
     model: Model
@@ -37,6 +40,7 @@ class Examined:
     sampler: str | None = None
     tell: Callable[[str], None] = print
     drawings: Drawings | None = None
+    ranks: Ranks = ALONE
     device: torch.device = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,7 +56,10 @@ class Examined:
         read = self._read(values)
 
         def draw() -> Tensor:
-            return self.model.sample(read, seeds=list(seeds), **how).images
+            return tensor_together(self.ranks, len(seeds), drawn)
+
+        def drawn(rows: range) -> Tensor:
+            return self.model.sample(of_rows(read, rows), seeds=list(seeds[rows.start : rows.stop]), **how).images
 
         return draw() if self.drawings is None else self.drawings.once(read, (*seeds, *how.values()), draw)
 

@@ -52,3 +52,13 @@ def losses_of(folder: Path) -> dict[int, float]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     rows = [json.loads(line) for line in lines if told(line) is not None]
     return {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+class Unwritten:
+    """The journal of a process that writes none."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        del step, values
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -8,15 +8,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from cdkit.engine.sharded import divided, is_sharded, rows_for
 from cdkit.spec import TrainSection
 
 
 def make_optimizer(module: nn.Module, options: TrainSection) -> torch.optim.AdamW:
-    """One group, in the order of named_parameters; fused on a GPU."""
+    """In the order of named_parameters; fused on a GPU. What is divided among processes is a group of its own, the first."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [[one for one in trained if is_sharded(one) is sharded] for sharded in (True, False)]
     fused = all(parameter.is_cuda for parameter in trained)
     return torch.optim.AdamW(
-        trained,
+        [{"params": group} for group in groups if group] or trained,
         lr=options.lr,
         betas=options.betas,
         weight_decay=options.weight_decay,
@@ -40,6 +42,11 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
         group["lr"] = value
 
 
+def trained_by(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Its parameters, in the order in which it numbers them."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
     """The state as `parameter|moment` -> tensor."""
     state = optimizer.state_dict()["state"]
@@ -49,8 +56,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
 def load_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave."""
     index = {name: place for place, name in enumerate(names)}
+    parameters = trained_by(optimizer)
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         name, _, moment = key.partition("|")
-        state.setdefault(index[name], {})[moment] = value
+        own = parameters[index[name]]
+        state.setdefault(index[name], {})[moment] = divided(rows_for(value, own), own) if value.dim() else value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

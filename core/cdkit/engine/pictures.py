@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 
-from cdkit.model import Model, Samples
+from cdkit.model import Samples
 
 LONGEST = 60  # bytes of a caption in a file's name
 
@@ -43,9 +42,3 @@ def slug(caption: str) -> str:
     text = unicodedata.normalize("NFC", caption).lower()
     safe = re.sub(r"[^\w]+", "-", text).strip("-_") or "picture"
     return safe.encode()[:LONGEST].decode(errors="ignore").strip("-_")
-
-
-def draw_grid(model: Model, prompts: Sequence[str], path: Path, *, seed: int = 0) -> Path:
-    """One labelled grid of these prompts, or of eight pictures of an unconditional model; the same noise every time."""
-    samples = model.sample(list(prompts), seed=seed) if prompts else model.sample(n=8, seed=seed)
-    return samples.save(path)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from cdkit.engine.ranks import ALONE, Ranks
+from cdkit.engine.sharded import divided, part_of, rows_for, whole_of
 from cdkit.errors import CheckpointError, UsageError
 
 FOLDER = "snapshots"
@@ -40,37 +42,43 @@ class PowerEma:
         self.exponents = {length: exponent(length) for length in lengths}
         self.updates = 0
         self._own = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
-        self.values = {length: [weight.detach().float().clone() for weight in self._own.values()] for length in lengths}
+        self.values = {length: [part_of(weight.detach()).float().clone() for weight in self._own.values()] for length in lengths}
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights as they are now."""
         self.updates += 1
-        weights = [weight.float() for weight in self._own.values()]
+        weights = [part_of(weight).float() for weight in self._own.values()]
         for length, gamma in self.exponents.items():
             get_ema_multi_avg_fn(decay(self.updates, gamma))(self.values[length], weights, None)
 
     def tensors(self) -> dict[str, Tensor]:
         """LENGTH|NAME -> an average."""
         return {
-            f"{length}|{name}": value for length, kept in self.values.items() for name, value in zip(self._own, kept, strict=True)
+            f"{length}|{name}": divided(value, own.detach())
+            for length, kept in self.values.items()
+            for (name, own), value in zip(self._own.items(), kept, strict=True)
         }
 
     def load(self, tensors: Mapping[str, Tensor], updates: int) -> None:
         self.updates = updates
         for length, kept in self.values.items():
-            for name, value in zip(self._own, kept, strict=True):
-                value.copy_(tensors[f"{length}|{name}"])
+            for (name, own), value in zip(self._own.items(), kept, strict=True):
+                value.copy_(rows_for(tensors[f"{length}|{name}"], own))
 
 
-def keep_snapshot(run: Path, ema: PowerEma) -> Path:
-    """Leave the averages as they are after this many updates, whole or not at all."""
+def keep_snapshot(run: Path, ema: PowerEma, ranks: Ranks = ALONE) -> Path:
+    """Leave the averages as they are after this many updates, whole or not at all; every process that trains calls this."""
+    tensors = {name: whole_of(value).cpu().contiguous() for name, value in ema.tensors().items()}
+    return ranks.led(lambda: _kept(run / FOLDER / f"{ema.updates:06d}.safetensors", tensors))
+
+
+def _kept(target: Path, tensors: dict[str, Tensor]) -> Path:
     from safetensors.torch import save_file
 
-    target = run / FOLDER / f"{ema.updates:06d}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")
-    save_file({name: value.cpu().contiguous() for name, value in ema.tensors().items()}, temporary)
+    save_file(tensors, temporary)
     temporary.replace(target)
     return target
 

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 EVERY = 5.0  # seconds between lines where there is no terminal
@@ -26,6 +26,15 @@ def progress(total: int, start: int) -> Generator[Report]:
             yield report
     else:
         yield _Lines(total, start)
+
+
+def unheard() -> AbstractContextManager[Report]:
+    """A report that nobody hears."""
+
+    def report(step: int, loss: float) -> None:
+        del step, loss
+
+    return nullcontext(report)
 
 
 class _Lines:

@@ -12,7 +12,7 @@ def check_pictures(model: Model, dataset: Dataset) -> None:
     drawn, factor = model.shape, 1 if model.autoencoder is None else model.autoencoder.factor
     channels = drawn.channels if model.autoencoder is None else 3
     expected = SampleShape(channels, drawn.height * factor, drawn.width * factor)
-    if dataset.shape != expected:
+    if dataset.shape != (drawn if dataset.latent else expected):
         data = model.spec.data
         where = model.spec.place if data is None else data.place
         through = f" ({factor} pixels a latent row)" if model.autoencoder is not None else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from cdkit.engine import autoencoding, denoising
 from cdkit.engine.batches import Batch, Batches
+from cdkit.model import Samples
 
 
 class Loss(Protocol):
@@ -18,11 +18,11 @@ class Loss(Protocol):
 
 
 class Draw(Protocol):
-    def __call__(self, model: Any, batches: Batches, path: Path) -> None: ...
+    def __call__(self, model: Any, batches: Batches) -> Samples | None: ...
 
 
 class Task(NamedTuple):
-    """loss: of one batch, a scalar. draw: leave at `path` a picture of how far it has come."""
+    """loss: of one batch, a scalar. draw: pictures of how far it has come; None where there are none."""
 
     loss: Loss
     draw: Draw

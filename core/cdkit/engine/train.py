@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,18 @@ import torch
 from torch import Tensor
 
 from cdkit.build import assemble
+from cdkit.conditions import Ledger
 from cdkit.diffusion.random import derive
 from cdkit.engine.autoencoder import take_autoencoder
 from cdkit.engine.batches import Batch, Batches
+from cdkit.engine.blocks import recompute
 from cdkit.engine.callbacks import Callbacks
-from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, committed, prune, set_aside_damaged, write_checkpoint
+from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, committed, prune, set_aside_damaged
 from cdkit.engine.device import mixed_precision, pick_device
 from cdkit.engine.ema import Ema
 from cdkit.engine.inherit import inherit
-from cdkit.engine.journal import Journal
+from cdkit.engine.journal import Journal, Unwritten
+from cdkit.engine.learner import Learner
 from cdkit.engine.lost import device_blamed
 from cdkit.engine.made_with import compare_versions
 from cdkit.engine.memory import memory_blamed
@@ -31,16 +34,21 @@ from cdkit.engine.optimizer import (
     make_optimizer,
     optimizer_tensors,
     set_learning_rate,
+    trained_by,
 )
 from cdkit.engine.power_ema import PowerEma, keep_snapshot
-from cdkit.engine.progress import progress
+from cdkit.engine.progress import progress, unheard
+from cdkit.engine.ranks import ALONE, Elsewhere, Ranks
 from cdkit.engine.reading import Reading
 from cdkit.engine.run import SPEC, VERSIONS, Run, versions
 from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped, stoppable
+from cdkit.engine.strategy import strategy_of
 from cdkit.engine.task import TASKS
+from cdkit.engine.unread import Unread
 from cdkit.engine.weights import (
     check_finite,
+    held_weights,
     load_exactly,
     load_weights,
     trained_lora,
@@ -67,28 +75,44 @@ def train(
     allow_data_change: bool = False,
     strict: bool = False,
     say: Say = print,
+    ranks: Ranks = ALONE,
 ) -> Run:
     """Train a spec into the run folder `out`, or go on where it stopped. Returns the run.
 
     init_from: start a new run from this one's weights. minutes: stop, saved, after about so long. override: go on although
     the spec has changed. fallback: set a damaged checkpoint aside and go on from an older one. allow_data_change: go on although
-    the data set has changed. strict: rather refuse than go on with parts of another version. Raises Stopped after a signal,
-    NumericsError before an update that would spoil the weights, DataError for pictures that cannot be read, and EnvironmentFault
-    for memory or a device that is not there; all that was learned by then is saved, or was before.
+    the data set has changed. strict: rather refuse than go on with parts of another version. ranks: the processes that train it
+    together, each of which calls this. Raises Stopped after a signal, NumericsError before an update that would spoil the
+    weights, DataError for pictures that cannot be read, and EnvironmentFault for memory or a device that is not there; all that
+    was learned by then is saved, or was before.
     """
     check_base(spec, out, init_from)
-    with stoppable() as stop:
-        # A run that cannot begin leaves no folder: a new one is made only when its data and its device are known to be there.
-        trainer = None if (out / SPEC).is_file() else Trainer(spec, Run(out), pick_device(device), say)
-        run = Run(out) if override and (out / SPEC).is_file() else Run.create(out, spec)
-        with run.lock():
+    with stoppable() as stop, ExitStack() as held:
+
+        def made(run: Run) -> Trainer:
+            where = pick_device(ranks.place(device))
+            return ranks.each(lambda: Trainer(spec, run, where, say if ranks.leads else unsaid, ranks))
+
+        def opened() -> Run:
+            run = Run(out) if override and (out / SPEC).is_file() else Run.create(out, spec)
+            held.enter_context(run.lock())
             if override:
                 run.rewrite(spec)
-            trainer = trainer or Trainer(spec, run, pick_device(device), say)
-            trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override), strict=strict)
-            with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
-                trainer.go(stop, minutes)
+            return run
+
+        # A run that cannot begin leaves no folder: a new one is made only when its data and its device are known to be there.
+        trainer = None if ranks.told((out / SPEC).is_file()) else made(Run(out))
+        run = ranks.led(opened)
+        trainer = trainer or made(run)
+        trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override), strict=strict)
+        with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
+            trainer.go(stop, minutes)
     return run
+
+
+def unsaid(line: str) -> None:
+    """What a process that does not lead says."""
+    del line
 
 
 def check_base(spec: Spec, out: Path, init_from: Run | None) -> None:
@@ -103,10 +127,10 @@ def check_base(spec: Spec, out: Path, init_from: Run | None) -> None:
 class Trainer:
     """Everything that a training has in hand. `step` counts the updates that were made."""
 
-    def __init__(self, spec: Spec, run: Run, device: torch.device, say: Say) -> None:
+    def __init__(self, spec: Spec, run: Run, device: torch.device, say: Say, ranks: Ranks = ALONE) -> None:
         from cdkit.engine.evaluate import make_dataset
 
-        self.spec, self.run, self.device, self.say = spec, run, device, say
+        self.spec, self.run, self.device, self.say, self.ranks = spec, run, device, say, ranks
         self.options = spec.train
         dataset = make_dataset(spec)
         self.model = assemble(spec)
@@ -116,20 +140,28 @@ class Trainer:
         self._note_few()
         self._fit_encoders()
         self.model.to(device).train()
+        if self.options.recompute:
+            recompute(self.model.backbone)
+        self.accelerator = accelerator(self.options, device)
+        learner = Learner(self.model, self.task.loss, seed=self.options.seed, device=device, accelerator=self.accelerator)
+        self.together = strategy_of(learner, self.options, ranks)
         self.optimizer = make_optimizer(self.model, self.options)
         self.ema = None if self.options.ema is None else Ema(self.model, self.options.ema)
         self.power = PowerEma(self.model, self.options.ema_lengths)
-        self.names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
-        self.callbacks = Callbacks(spec.callbacks, say)
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        self.names = [names[id(parameter)] for parameter in trained_by(self.optimizer)]
+        self.callbacks = Callbacks(spec.callbacks if ranks.leads else (), say)
         self.data = dataset.fingerprint()
+        self.unread = Unread(run.path, ranks.rank, dataset.most_unreadable)
         self.step = 0
         self.loss = float("nan")
-        self.accelerator = accelerator(self.options, device)
-        self.forward: Any = self._compiled() if self.options.compile else self.model
+        if self.options.compile:
+            self.model.backbone.compile(dynamic=False)
 
     def _batches(self, dataset: Dataset) -> Batches:
         columns = self.model.columns if self.spec.task == "denoise" else ()
-        return Batches(dataset, columns, batch=self.options.batch, seed=self.options.seed)
+        share = self.ranks.share(self.options.batch)
+        return Batches(dataset, columns, batch=self.options.batch, seed=self.options.seed, share=share)
 
     def _note_few(self) -> None:
         if (there := len(self.batches.examples)) < self.options.batch:
@@ -137,24 +169,16 @@ class Trainer:
 
     def _fit_encoders(self) -> None:
         """Vocabularies come from the training split's own words, before any weight is trained."""
-        for name in self.model.told if self.spec.task == "denoise" else ():
+        for name in self.model.told if self.spec.task == "denoise" and not self.batches.dataset.latent else ():
             reader = self.model.readers[name]
             values = (value for example in self.batches.examples for value in example.values[reader.column])
             reader.encoder.fit(values)  # pyright: ignore[reportCallIssue]
-
-    def _compiled(self) -> Any:
-        self.model.backbone.compile(dynamic=False)
-        return self.model
 
     # ----------------------------------------------------------------- beginning
 
     def begin(self, init_from: Run | None, *, fallback: bool = False, same_data: bool = True, strict: bool = False) -> None:
         """Resume from the latest checkpoint, or start: from another run's weights, or as drawn."""
-        for path in clear_unfinished(self.run.checkpoints):
-            self.say(f"removed {path.name}, left by a save that was not finished")
-        checkpoint = self.run.latest(fallback=fallback, say=self.say)
-        for path in set_aside_damaged(self.run.checkpoints) if fallback else ():
-            self.say(f"set aside as {path.name}")
+        checkpoint = self.ranks.led(lambda: self._latest(fallback))
         if checkpoint is not None and "optimizer" not in checkpoint.names:
             load_weights(self.model, checkpoint, averaged=False)
             self.say(f"{self.run.path}: starts from the weights of {checkpoint.folder.name}, which holds no optimizer")
@@ -167,6 +191,17 @@ class Trainer:
         else:
             self._see()
             self.say(f"{self.run.path}: training {self.spec.name} for {self.options.steps} steps on {self.device}")
+
+        if not self.ranks.leads:  # who counts the pictures of all, counts those of before once
+            self.model.ledger = self.model.ledger.with_numbers([0] * len(self.model.ledger.numbers()))
+
+    def _latest(self, fallback: bool) -> Checkpoint | None:
+        for path in clear_unfinished(self.run.checkpoints):
+            self.say(f"removed {path.name}, left by a save that was not finished")
+        checkpoint = self.run.latest(fallback=fallback, say=self.say)
+        for path in set_aside_damaged(self.run.checkpoints) if fallback else ():
+            self.say(f"set aside as {path.name}")
+        return checkpoint
 
     def _check_data(self, checkpoint: Checkpoint, same: bool) -> None:
         """CheckpointError where other pictures or captions are here than those that the checkpoint has learned from."""
@@ -224,29 +259,51 @@ class Trainer:
     def go(self, stop: Stop, minutes: float | None) -> None:
         """Every step that is left; saved at the end, at a signal, and as often as the spec says."""
         until = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
-        journal = Journal(self.run.path, self.step)
+        journal = Journal(self.run.path, self.step) if self.ranks.leads else Unwritten()
         self.callbacks.tell("began", self.run.path, self.step, self.options.steps)
+        shown = progress(self.options.steps, self.step) if self.ranks.leads else unheard()
         try:
-            with progress(self.options.steps, self.step) as report, closing(self._groups()) as groups:
-                for group in groups:
+            with shown as report, closing(self._groups()) as groups:
+                for group in self._agreed(groups):
                     where = f"{self.run.path}: step {self.step + 1}"
                     with device_blamed(where, self.device), memory_blamed(where, self.options, self.device):
                         self._update(group, journal)
                     report(self.step, self.loss)
                     with device_blamed(where, self.device):
                         self._keep()
-                    if stop.asked or time.monotonic() > until:
+                    if any(self.ranks.greatest(stop.asked, time.monotonic() > until)):
                         break
             self._save_once()
-        except DataError:
+        except (DataError, Elsewhere):
             self._rescue()
-            if not stop.asked:  # who is told to stop may lose its workers first
+            if not self._asked(stop):  # who is told to stop may lose its workers first
                 raise
         finally:
             journal.close()
             self.callbacks.tell("ended", self.step)
-        if stop.asked and self.step < self.options.steps:
-            raise Stopped(stop.asked, self.step, str(self.run.path))
+        if self.step < self.options.steps and (asked := self._asked(stop)):
+            raise self.ranks.voiced(Stopped(asked, self.step, str(self.run.path)))
+
+    def _asked(self, stop: Stop) -> int:
+        """The signal that came to any of the processes; 0 before any did."""
+        return int(self.ranks.greatest(stop.asked)[0])
+
+    def _agreed(self, groups: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+        """The groups, as long as every process has its own: what one of them cannot read, none goes on without."""
+        while True:
+            group: list[Batch] | None = None
+            failure: DataError | None = None
+            try:
+                group = next(groups, None)
+                self.unread.note(group or ())
+            except DataError as error:
+                failure = error
+            code = int(self.ranks.greatest(failure.exit_code if failure else 0)[0])
+            if failure or code:
+                raise failure or Elsewhere(code)
+            if group is None:
+                return
+            yield group
 
     def _groups(self) -> Generator[list[Batch]]:
         """The batches of each update that is left: as many as are accumulated."""
@@ -262,16 +319,17 @@ class Trainer:
             for _ in range(self.step, self.options.steps):
                 yield [next(stream) for _ in range(share)]
 
-    def _update(self, group: list[Batch], journal: Journal) -> None:
+    def _update(self, group: list[Batch], journal: Journal | Unwritten) -> None:
         began = time.monotonic()
-        torch.manual_seed(derive(self.options.seed, "update", self.step))  # for a part that draws from torch's own state
+        # For a part that draws from torch's own state, in each process other numbers.
+        torch.manual_seed(derive(self.options.seed, "update", self.step, *([self.ranks.rank] if self.ranks.rank else [])))
         set_learning_rate(self.optimizer, learning_rate(self.options, self.step))
-        losses = [self._backward(batch, len(group)) for batch in group]
-        norm = torch.nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], self.options.clip)
+        losses = [self._backward(batch, len(group), last=batch is group[-1]) for batch in group]
+        norm = self.together.clip(trained_by(self.optimizer), self.options.clip)
         self._check(norm, losses)
         self._take()
         if self.step % self.options.log_every == 0 or self.step == self.options.steps:
-            self.loss = float(torch.stack(losses).mean())
+            self.loss = float(self.ranks.mean(torch.stack(losses).mean()))
             rate = learning_rate(self.options, self.step - 1)
             values = {"loss": self.loss, "lr": rate, "grad_norm": float(norm), "seconds": time.monotonic() - began}
             journal.write(self.step, values)
@@ -289,21 +347,22 @@ class Trainer:
     def _check(self, norm: Tensor, losses: list[Tensor]) -> None:
         """Before the update, so that the weights are still those of the last good step."""
         if not bool(torch.isfinite(norm)):
-            loss = float(torch.stack(losses).mean())
+            loss = float(self.ranks.mean(torch.stack(losses).mean()))
             what = f"step {self.step + 1}: the loss is {loss} and the gradient's norm {float(norm)}; nothing was updated"
             hint = "lower train.lr or train.clip, or train in fp32; the last checkpoint is intact"
-            raise NumericsError(f"{self.run.path}: {what}", hint=hint)
+            raise self.ranks.voiced(NumericsError(f"{self.run.path}: {what}", hint=hint))
 
-    def _backward(self, batch: Batch, share: int) -> Tensor:
-        loss = self.task.loss(self.forward, batch, self.options.seed, self.device, self.accelerator)
-        self.accelerator.backward(loss / share)
+    def _backward(self, batch: Batch, share: int, *, last: bool = True) -> Tensor:
+        with nullcontext() if last else self.together.kept_back():
+            loss = self.together(batch)
+            self.accelerator.backward(loss / share)
         return loss.detach()
 
     # ----------------------------------------------------------------- keeping
 
     def _keep(self) -> None:
         if self.options.ema_lengths and self.step in snapshot_steps(self.options.steps, self.options.ema_snapshots):
-            keep_snapshot(self.run.path, self.power)
+            keep_snapshot(self.run.path, self.power, self.ranks)
         if self.step % self.options.checkpoint_every == 0:
             self.save()
         if self.options.sample_every and self.step % self.options.sample_every == 0:
@@ -322,30 +381,47 @@ class Trainer:
 
     def save(self) -> None:
         """Commit a checkpoint and let the oldest go. NumericsError, with nothing saved, for weights that are no numbers."""
-        tensors = weights_of(self.model) | {"optimizer": _on_cpu(optimizer_tensors(self.optimizer, self.names))}
-        if self.ema is not None:
-            tensors["ema"] = _on_cpu(self.ema.tensors())
-        if self.options.ema_lengths:
-            tensors[POWER] = _on_cpu(self.power.tensors())
-        for name, values in tensors.items():
-            check_finite(values, f"{self.run.path}: nothing is saved: step {self.step}, {name}")
-        state = {"ledger": self.model.ledger.to_json(), "ema_updates": 0 if self.ema is None else self.ema.updates}
+        tensors = self._held()
+        self.ranks.each(lambda: self._check_held(tensors))
+        state = {"ledger": self._ledger().to_json(), "ema_updates": 0 if self.ema is None else self.ema.updates}
         if self.options.ema_lengths:
             state["power_updates"] = self.power.updates
-        folder = write_checkpoint(self.run.checkpoints, self.step, tensors, state, {**facts(self.spec), "data": self.data})
-        prune(self.run.checkpoints, self.options.keep)
+        told = {**facts(self.spec), "data": self.data}
+        folder = self.together.write(self.run.checkpoints, self.step, tensors, state, told)
+        self.ranks.led(lambda: prune(self.run.checkpoints, self.options.keep))
         self.callbacks.tell("saved", self.step, folder)
+
+    def _ledger(self) -> Ledger:
+        """The silences of all processes."""
+        ledger = self.model.ledger
+        return ledger.with_numbers(self.ranks.total(ledger.numbers()))
+
+    def _held(self) -> dict[str, dict[str, Tensor]]:
+        """All tensors that a checkpoint holds, by file, where they are."""
+        tensors = held_weights(self.model) | {"optimizer": optimizer_tensors(self.optimizer, self.names)}
+        if self.ema is not None:
+            tensors["ema"] = self.ema.tensors()
+        if self.options.ema_lengths:
+            tensors[POWER] = self.power.tensors()
+        return tensors
+
+    def _check_held(self, tensors: dict[str, dict[str, Tensor]]) -> None:
+        for name, values in tensors.items():
+            check_finite(values, f"{self.run.path}: nothing is saved: step {self.step}, {name}")
 
     def draw(self) -> None:
         """What the task draws, with the averaged weights."""
-        path = self.run.path / "samples" / f"step-{self.step:06d}.png"
+        if not self.together.draws:
+            return
         with self.ema or nullcontext():
             try:
-                self.task.draw(self.model, self.batches, path)
+                samples = self.task.draw(self.model, self.batches)
             except UsageError as error:  # a grid that cannot be drawn is no reason to lose a training
                 self.say(f"no sample grid: {error}")
                 return
-        self.callbacks.tell("drawn", self.step, path)
+        if samples is not None and self.ranks.leads:
+            path = samples.save(self.run.path / "samples" / f"step-{self.step:06d}.png")
+            self.callbacks.tell("drawn", self.step, path)
 
 
 def snapshot_steps(steps: int, snapshots: int) -> set[int]:
@@ -367,7 +443,3 @@ def accelerator(options: Any, device: torch.device) -> Any:
     AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
     PartialState._reset_state()  # pyright: ignore[reportPrivateUsage]
     return Accelerator(mixed_precision=mixed_precision(options.precision, device), cpu=device.type == "cpu")
-
-
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.detach().cpu() for key, value in tensors.items()}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cdkit.conditions import Ledger
 from cdkit.engine.checkpoint import Checkpoint
+from cdkit.engine.sharded import fill, is_sharded, part_of
 from cdkit.errors import CheckpointError
 from cdkit.model import Model
 from cdkit.model.lora import TRAINED, LoraSet
@@ -21,10 +22,15 @@ SHOWN = 5  # keys in an error
 
 def weights_of(model: Model) -> dict[str, dict[str, Tensor]]:
     """The tensors that are the run's own; pretrained frozen encoders and autoencoders keep theirs elsewhere."""
+    return {name: {key: value.cpu() for key, value in tensors.items()} for name, tensors in held_weights(model).items()}
+
+
+def held_weights(model: Model) -> dict[str, dict[str, Tensor]]:
+    """The same where they are, and in parts where they are divided among processes."""
     found = {name: module.state_dict() for name, module in modules_of(model).items()}
     if (lora := trained_lora(model)) is not None:
         found[LORA] = lora.tensors()
-    return {name: {key: value.detach().cpu() for key, value in tensors.items()} for name, tensors in found.items()}
+    return {name: {key: value.detach() for key, value in tensors.items()} for name, tensors in found.items()}
 
 
 def modules_of(model: Model) -> dict[str, nn.Module]:
@@ -74,9 +80,8 @@ def load_lora(model: Model, checkpoint: Checkpoint) -> None:
 def load_average(model: Model, tensors: Mapping[str, Tensor], where: str) -> None:
     own = dict(model.named_parameters())
     _compare(where, {name: value for name, value in own.items() if name in tensors}, tensors)
-    with torch.no_grad():
-        for name, value in tensors.items():
-            own[name].copy_(value)
+    for name, value in tensors.items():
+        fill(own[name], value)
 
 
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -85,7 +90,11 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -
     free = {key for key in own if key not in tensors or own[key].dim() != 1 or own[key].dtype != torch.uint8}
     _compare(where, own, tensors, shapes_of=free)
     check_finite(tensors, where)
-    module.load_state_dict(dict(tensors))
+    if any(is_sharded(value) for value in own.values()):
+        for key, value in tensors.items():
+            fill(own[key], value)
+    else:
+        module.load_state_dict(dict(tensors))
 
 
 def _compare(where: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, shapes_of: set[str] | None = None) -> None:
@@ -117,7 +126,8 @@ def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
     """NumericsError if any weight is NaN or infinite."""
     from cdkit.errors import NumericsError
 
-    broken = [key for key, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    mine = {key: part_of(value) for key, value in tensors.items()}
+    broken = [key for key, value in mine.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise NumericsError(f"{where}: {len(broken)} tensors hold NaN or infinity {_some(broken)}")
 
@@ -132,9 +142,8 @@ def load_matching(model: Model, given: Mapping[str, Tensor]) -> dict[str, int]:
     """Fill what fits by key and shape; count what was taken, left and not found."""
     own = {f"{name}.{key}": value for name, part in modules_of(model).items() for key, value in part.state_dict().items()}
     fits = [key for key, value in own.items() if key in given and given[key].shape == value.shape]
-    with torch.no_grad():
-        for key in fits:
-            own[key].copy_(given[key])
+    for key in fits:
+        fill(own[key], given[key])
     return {"taken": len(fits), "new": len(own) - len(fits), "unused": len(set(given) - set(fits))}
 
 

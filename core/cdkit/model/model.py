@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from cdkit.conditions import Ledger, batch_of, chosen, stacked
+from cdkit.conditions import FORMS, Ledger, batch_of, chosen, stacked
 from cdkit.diffusion.process import Diffusion
 from cdkit.model.lora import TRAINED, LoraSet
 from cdkit.parts import Adaptable, Autoencoder, Backbone, Conditioning, Encoder, Joiner, SampleShape, Signals, Site, Stream
@@ -104,7 +104,8 @@ class Model(nn.Module):
     def _encode(self, name: str, values: Sequence[Any]) -> Stream:
         encoder = self.encoders[name]
         with torch.set_grad_enabled(torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())):
-            return _checked(name, encoder(values), self.readers[name].encoder, len(values))
+            stream = read_before(values, self.device) if isinstance(values[0], Stream) else encoder(values)
+            return _checked(name, stream, self.readers[name].encoder, len(values))
 
     def null(self, name: str, n: int) -> Stream:
         """What condition `name` looks like when nothing is said, n times."""
@@ -222,6 +223,13 @@ class Model(nn.Module):
         from cdkit.model.draw import draw
 
         return draw(self, values, **how)
+
+
+def read_before(values: Sequence[Stream], device: torch.device) -> Stream:
+    """Raw values that were encoded before, each on its own, as one stream."""
+    together = stacked(values)
+    forms = {form: getattr(together, form) for form in FORMS}
+    return Stream(**{form: None if value is None else value.to(device) for form, value in forms.items()})
 
 
 def _checked(name: str, stream: Stream, encoder: Encoder | Joiner, n: int) -> Stream:

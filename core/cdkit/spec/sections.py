@@ -37,14 +37,17 @@ class SampleSection:
 class TrainSection:
     """How a model is trained, by AdamW.
 
-    steps: updates. batch: pictures in one forward pass. accumulate: forward passes an update. lr: after the warmup. betas: of
-    the moments of the gradient. weight_decay: of AdamW. warmup: updates over which lr rises from 0. decay: of lr after them, to
-    0 by `cosine`. clip: the largest norm of a gradient. ema: how much of the average of weights an update keeps; null: there is
-    no average. ema_lengths: of averages whose length can be chosen after training, each relative to it. ema_snapshots: how
-    often those are kept. seed: of data order, noise and dropout. precision: `auto` is bf16 where a GPU has it, else fp32.
-    workers: processes that read pictures. worker_timeout: seconds that one may keep training waiting. checkpoint_every: updates.
-    keep: checkpoints, the latest ones. sample_every: updates between grids of samples; 0: none is drawn. log_every: updates.
-    prompts: what the grids show. compile: the backbone, by torch.compile.
+    steps: updates. batch: pictures in one forward pass, of all processes together. accumulate: forward passes an update. lr:
+    after the warmup. betas: of the moments of the gradient. weight_decay: of AdamW. warmup: updates over which lr rises from 0.
+    decay: of lr after them, to 0 by `cosine`. clip: the largest norm of a gradient. ema: how much of the average of weights an
+    update keeps; null: there is no average. ema_lengths: of averages whose length can be chosen after training, each relative
+    to it. ema_snapshots: how often those are kept. seed: of data order, noise and dropout. precision: `auto` is bf16 where a
+    GPU has it, else fp32. workers: processes that read pictures, for each that trains. worker_timeout: seconds that one may
+    keep training waiting. checkpoint_every: updates. keep: checkpoints, the latest ones. sample_every: updates between grids of
+    samples; 0: none is drawn. log_every: updates. prompts: what the grids show. compile: the backbone, by torch.compile.
+    strategy: of several processes, each holds the whole model (`ddp`) or its part of the weights and of all that training keeps
+    beside them (`fsdp2`). recompute: what the blocks of the backbone make, on the way back, instead of keeping it (gradient
+    checkpointing): less memory, a third more arithmetic.
     """
 
     steps: Positive = 1000
@@ -69,6 +72,8 @@ class TrainSection:
     log_every: Positive = 10
     prompts: tuple[str, ...] = ()
     compile: bool = False
+    strategy: Literal["ddp", "fsdp2"] = "ddp"
+    recompute: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

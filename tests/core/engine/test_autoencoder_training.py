@@ -15,9 +15,11 @@ from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.examinee import Examined
 from cdkit.engine.load import load
 from cdkit.engine.pack import pack
+from cdkit.engine.prepare import prepare
 from cdkit.engine.run import Run
 from cdkit.engine.train import train
 from cdkit.errors import CheckpointError, SpecError, UsageError
+from cdkit.registry import Registry
 from cdkit.spec import Spec, SpecErrors, read_spec
 from cdkit_metrics.reconstruction import Reconstruction
 from torch import Tensor
@@ -141,6 +143,24 @@ def test_the_denoiser_learns_latents_and_not_pixels(eyes: Run, tmp_path: Path) -
     run = train(small(f"autoencoder.run={eyes.path}", "train.steps=1", "train.batch=64"), tmp_path / "run", say=quiet)
     first = json.loads((run.path / "metrics.jsonl").read_text().splitlines()[0])
     assert abs(first["loss"] - 2) < 0.2
+
+
+def test_latents_that_were_prepared_are_those_that_training_makes(tmp_path: Path, eyes: Run) -> None:
+    spec = small(f"autoencoder.run={eyes.path}", "conditions.text={use: bytes, dim: 16, heads: 2, trainable: false}")
+    prepare(spec, tmp_path / "kept", shard=1000, say=quiet)
+    kept = "data={use: prepared, path: " + str(tmp_path / "kept") + "}"
+    frozen = ("conditions.text={use: bytes, dim: 16, heads: 2, trainable: false}", kept, "evaluate=[]")
+    without = [one for one in SMALL if not one.startswith(("conditions.", "data."))]
+    trained = train(read_spec(LATENT, overrides=(*without, *frozen, f"autoencoder.run={eyes.path}")), tmp_path / "run", say=quiet)
+    first = Registry.installed().get("dataset", "prepared")(path=str(tmp_path / "kept")).split("train")[0]
+    assert tuple(first.image.shape) == (4, 8, 8)
+    model = load(trained.path)
+    assert model.autoencoder is not None
+    picture = Registry.installed().get("dataset", "shapes")(count=200).split("train")[0]
+    with torch.no_grad():
+        latent = model.autoencoder.encode(picture.image[None])[0]
+    torch.testing.assert_close(first.image, latent, rtol=0, atol=1e-5)
+    assert model.sample("a red circle", steps=2).images.shape == (1, 3, 32, 32)
 
 
 def test_a_run_that_goes_on_from_another_takes_its_autoencoder(tmp_path: Path, drawer: Run) -> None:

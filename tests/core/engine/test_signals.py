@@ -15,6 +15,7 @@ import pytest
 import torch
 from cdkit.cli.failures import handled
 from cdkit.engine import checkpoint as saving
+from cdkit.engine import strategy
 from cdkit.engine import train as training
 from cdkit.engine.ema import Ema
 from cdkit.engine.journal import Journal
@@ -42,8 +43,8 @@ POINTS: dict[str, tuple[Any, str, int]] = {
     "weights are updated": (torch.optim.AdamW, "step", 3),
     "the average is updated": (Ema, "update", 3),
     "a line is logged": (Journal, "write", 3),
-    "a checkpoint is begun": (training, "write_checkpoint", 3),
-    "a file is written": (saving, "_write", 8),
+    "a checkpoint is begun": (strategy, "write_checkpoint", 3),
+    "a file is written": (saving, "synced", 8),
     "a folder is synced": (saving, "fsync_folder", 5),
     "a checkpoint is renamed": (saving.os, "replace", 6),
     "old ones are deleted": (training, "prune", 3),

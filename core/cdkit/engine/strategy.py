@@ -1,0 +1,153 @@
+"""Strategy: how a training is laid over its processes. Each has its own pictures; after `clip` all have the same gradient.
+
+alone: one process. ddp: every process holds the whole model (Li et al. 2020, arXiv 2006.15704). fsdp2: the blocks of the
+backbone, their gradients, moments and averages are divided among the processes, and gathered block by block when they are
+used (Zhao et al. 2023, arXiv 2304.11277; torch's fully_shard). What conditions pass through (encoders, taps, LoRAs) is small,
+is used outside of the blocks and by some pictures alone, and stays whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cdkit.engine.batches import Batch
+from cdkit.engine.blocks import blocks_of
+from cdkit.engine.checkpoint import Tensors, write_checkpoint
+from cdkit.engine.learner import Learner
+from cdkit.engine.ranks import Ranks
+from cdkit.engine.sharded import is_sharded, part_of
+from cdkit.engine.shards import write_sharded
+from cdkit.spec import TrainSection
+
+BUCKET = 100  # MiB of gradients that are sent at once: fewer, larger messages use links between GPUs better
+
+
+class Alone:
+    """One process that has everything."""
+
+    def __init__(self, learner: Learner, ranks: Ranks) -> None:
+        self.forward: Any = learner
+        self.ranks = ranks
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The loss of this process's pictures."""
+        return self.forward(batch)
+
+    def kept_back(self) -> AbstractContextManager[Any]:
+        """While it lasts, gradients stay in this process: those of all batches of an update but the last."""
+        return nullcontext()
+
+    def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+        """Bring the gradient's norm down to `most`; returns what it was."""
+        return nn.utils.clip_grad_norm_(parameters, most)
+
+    def write(self, folder: Path, step: int, tensors: Tensors, state: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
+        """Commit a checkpoint of these tensors, wherever they are."""
+
+        def written() -> Path:
+            there = {name: {key: value.cpu() for key, value in values.items()} for name, values in tensors.items()}
+            return write_checkpoint(folder, step, there, state, facts)
+
+        return self.ranks.led(written)
+
+    @property
+    def draws(self) -> bool:
+        """Does this process take part in drawing?"""
+        return self.ranks.leads
+
+
+class ByHand(Alone):
+    """With weights whose gradients are averaged in `clip`, all at once, and not while they are made: those that the pictures of
+    one process may leave unused. One that no process used keeps no gradient, as in one process alone."""
+
+    def __init__(self, learner: Learner, ranks: Ranks, whole: Sequence[nn.Parameter]) -> None:
+        super().__init__(learner, ranks)
+        self.whole = [parameter for parameter in whole if parameter.requires_grad]
+
+    def average(self) -> None:
+        """Give every process the mean of their gradients."""
+        used = self.ranks.greatest(*(float(parameter.grad is not None) for parameter in self.whole)) if self.whole else ()
+        shared = [parameter for parameter, any_has in zip(self.whole, used, strict=True) if any_has]
+        if not shared:
+            return
+        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in shared])
+        mean = self.ranks.sum(flat) / self.ranks.world
+        for parameter, gradient in zip(shared, mean.split([p.numel() for p in shared]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+
+
+class Ddp(ByHand):
+    """Gradients are averaged while they are made. Encoders are not: a condition may be silent in all pictures of a process, and
+    to look for what was not used costs every step (on two GPUs a fifth of it)."""
+
+    def __init__(self, learner: Learner, ranks: Ranks) -> None:
+        from torch.nn.parallel import DistributedDataParallel
+
+        encoders = learner.model.encoders
+        super().__init__(learner, ranks, list(encoders.parameters()))
+        there = {id(parameter) for parameter in encoders.parameters()}
+        apart = [name for name, parameter in learner.named_parameters() if id(parameter) in there]
+        apart += [name for name, _ in learner.named_buffers()]  # which are alike, and stay so
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(learner, apart)  # pyright: ignore[reportPrivateUsage]
+        denoises = learner.model.spec.task == "denoise"
+        self.forward = DistributedDataParallel(
+            learner, gradient_as_bucket_view=True, bucket_cap_mb=BUCKET, find_unused_parameters=not denoises
+        )
+
+    def kept_back(self) -> AbstractContextManager[Any]:
+        return self.forward.no_sync()
+
+    def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+        self.average()
+        return super().clip(parameters, most)
+
+
+class Fsdp2(ByHand):
+    """fully_shard's groups are the backbone's blocks, and the rest of it."""
+
+    def __init__(self, learner: Learner, ranks: Ranks) -> None:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        backbone, mesh = learner.model.backbone, init_device_mesh(ranks.device.type, (ranks.world,))
+        blocks, taps = blocks_of(backbone)
+        mounted = {parameter for tap in taps for parameter in tap.parameters()}
+        for module in (*blocks, backbone):
+            fully_shard(module, mesh=mesh, ignored_params=mounted)
+        super().__init__(learner, ranks, [parameter for parameter in learner.parameters() if not is_sharded(parameter)])
+
+    def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+        self.average()
+        mine = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        divided = [part_of(gradient) for gradient in mine if is_sharded(gradient)]
+        there = [gradient for gradient in mine if not is_sharded(gradient)]
+        norm = (self.ranks.sum(squared(divided, self.ranks.device)) + squared(there, self.ranks.device)).sqrt()
+        scale = (most / (norm + 1e-6)).clamp(max=1.0)
+        for gradient in (*divided, *there):
+            gradient.mul_(scale)
+        return norm
+
+    def write(self, folder: Path, step: int, tensors: Tensors, state: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
+        return write_sharded(folder, step, tensors, state, facts, self.ranks)
+
+    @property
+    def draws(self) -> bool:
+        return True
+
+
+def squared(tensors: list[Tensor], device: torch.device) -> Tensor:
+    """The sum of the squares of all their numbers, a scalar."""
+    return nn.utils.get_total_norm(tensors).square() if tensors else torch.zeros((), device=device)
+
+
+def strategy_of(learner: Learner, options: TrainSection, ranks: Ranks) -> Alone:
+    """As the spec says; what it says makes no difference to one process."""
+    if ranks.world == 1:
+        return Alone(learner, ranks)
+    return Fsdp2(learner, ranks) if options.strategy == "fsdp2" else Ddp(learner, ranks)
