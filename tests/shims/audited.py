@@ -154,7 +154,7 @@ class Ear:
     def __init__(self) -> None:
         self.listening = False
         self._kept, path = tempfile.mkstemp()
-        os.unlink(path)  # noqa: PTH108  it lives as long as its descriptor
+        os.unlink(path)
 
     def hook(self, kind: str, args: tuple[Any, ...]) -> None:
         """What `sys.addaudithook` calls. It raises nothing: an event is told of, not prevented."""
