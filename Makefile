@@ -110,7 +110,7 @@ locked:
 audit: lock-covers
 	$(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit bandit
 	build/audit/bin/bandit --quiet --recursive --severity-level medium core plugins --exclude plugins/examples
-	build/audit/bin/pip-audit --require-hashes --disable-pip --requirement $(LOCK)
+	build/audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement $(LOCK)
 
 lock-covers: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/audit/test_lock.py

@@ -33,6 +33,9 @@ class Dataset(ABC):
     shape: SampleShape
     licence: ClassVar[str] = ""  # of the pictures, SPDX or words; "" where nobody has stated it
     classes: tuple[str, ...] = ()  # names that `label` takes, in a fixed order; () where there are no classes
+    files: Sequence[int] = ()  # training pictures in each file, in a row; shuffling keeps near; () shuffles all of them
+    latent: bool = False  # are its pictures latents already, and its values streams?
+    most_unreadable: int = 0  # training pictures that may raise DataError when they are asked for: the next one is taken
 
     @abstractmethod
     def split(self, name: Literal["train", "validation", "test"]) -> Sequence[Example]:

@@ -153,8 +153,8 @@ class Ear:
 
     def __init__(self) -> None:
         self.listening = False
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
-        self._kept = self._file.fileno()
+        self._kept, path = tempfile.mkstemp()
+        os.unlink(path)
 
     def hook(self, kind: str, args: tuple[Any, ...]) -> None:
         """What `sys.addaudithook` calls. It raises nothing: an event is told of, not prevented."""

@@ -37,6 +37,28 @@ def test_philox_gives_the_answers_that_random123_publishes(
     assert tuple(int(word) for word in philox(words(*counter), words(*key))) == answer  # type: ignore[arg-type]
 
 
+def test_what_is_drawn_stays_what_it_is() -> None:
+    """A run of last year is gone on with, and its pictures are drawn again: no number may ever change."""
+    assert derive(0, "noise") == 870832620287813921
+    assert derive(7, "a", 3, "time") == 5541653905728615495
+    assert keys(7, ["a"], 3, "time").tolist() == [5541653905728615495]
+
+
+def test_numbers_are_written_out_of_the_words() -> None:
+    """Of a key's first words: uniforms are their upper 24 bits, normals are Box's and Muller's two, pair by pair."""
+    key = derive(7, "a", 3, "time")
+    drawn = [int(word) for index in (0, 1) for word in philox(words(index, 0, 0, 0), words(key & 0xFFFFFFFF, key >> 32))]  # type: ignore[arg-type]
+    made = torch.tensor([key])
+    assert uniform(made, (8,)).tolist() == [[(word >> 8) / 2**24 for word in drawn]]
+    pairs = zip(drawn[::2], drawn[1::2], strict=True)
+    expected = [
+        math.sqrt(-2 * math.log((first + 1) / 2**32)) * turn(2 * math.pi * second / 2**32)
+        for first, second in pairs
+        for turn in (math.cos, math.sin)
+    ]
+    assert normal(made, (8,)).tolist() == [pytest.approx(expected, rel=1e-6, abs=1e-7)]
+
+
 def test_a_sample_draws_the_same_alone_among_others_and_in_any_order() -> None:
     ids = [f"picture-{i}" for i in range(32)]
     for draw in (normal, uniform):
