@@ -43,7 +43,7 @@ def page(plans: dict[str, Plan]) -> str:
 
 def section(name: str, made: Plan) -> str:
     told = made.summary.replace("[", "(").replace("]", ")")
-    return f"\n## [`{name}`](../specs/{name}.yaml)\n\n![{told}](drawings/{name}.svg)\n"
+    return f"\n## `{name}`\n\nOf [the spec](../specs/{name}.yaml) of that name.\n\n![{told}](drawings/{name}.svg)\n"
 
 
 def drawn() -> Iterator[tuple[str, Plan]]:
