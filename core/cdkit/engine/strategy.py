@@ -88,7 +88,9 @@ class ByHand(Alone):
         from torch import distributed
 
         flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in some])
-        flat /= self.ranks.world
+        if flat.is_cuda:
+            return some, flat, distributed.all_reduce(flat, distributed.ReduceOp.AVG, async_op=True)
+        flat /= self.ranks.world  # gloo has no mean
         return some, flat, distributed.all_reduce(flat, async_op=True)
 
 
