@@ -107,8 +107,9 @@ def lines(told: dict[str, Any]) -> list[str]:
     return [
         f"{told['spec']} on {way['gpus']:,} x {told['machine']}, {way['strategy']}{', recompute' if way['recompute'] else ''}, "
         f"{batch:,} pictures a step",
-        f"  memory       {gb['most']} GB a GPU: {gb['held']} weights, moments and averages, {gb['buckets']} of DDP's, {gb['cast']} "
-        f"in bf16, {gb['activations']} activations; and {gb['reserve']} of CUDA's{'' if memory['fits'] else '. DOES NOT FIT'}",
+        f"  memory       {gb['most']} GB a GPU: {gb['held']} weights, moments and averages, {gb['buckets']} of DDP's, "
+        f"{gb['cast']} in bf16, {gb['activations']} activations; and {gb['reserve']} of CUDA's"
+        f"{'' if memory['fits'] else '. DOES NOT FIT'}",
         f"  step         {step['seconds'] * 1e3:.0f} ms: {step['alone'] * 1e3:.0f} of arithmetic, {step['exposed'] * 1e3:.1f} "
         f"for {step['traffic'] * 1e3:.1f} ms of traffic; efficiency {step['efficiency']:.1%}".replace("%", " %"),
         f"  course       {course['steps']:,} steps, {batch / step['seconds']:,.0f} pictures/s, {course['days_in_all']:.1f} days, "

@@ -48,12 +48,12 @@ def test_divided_weights_need_less_the_more_gpus_there_are() -> None:
     assert len(whole) == 1, "ddp needs as much on any number"
 
 
-def test_more_gpus_never_take_longer_for_all_and_traffic_takes_its_share() -> None:
+def test_more_gpus_take_less_time_but_for_the_price_of_being_several() -> None:
     for strategy in ("ddp", "late", "fsdp2"):
         steps = [step_of(SD, H100, Way(gpus=gpus, strategy=strategy)) for gpus in (1, 2, 8, 64, 1024)]
         assert [step.efficiency for step in steps] == sorted((step.efficiency for step in steps), reverse=True)
         days = [course_of(SD, step, Way(gpus=gpus), 1e9).days for step, gpus in zip(steps, (1, 2, 8, 64, 1024), strict=True)]
-        assert days == sorted(days, reverse=True)
+        assert days[1:] == sorted(days[1:], reverse=True)
     slow = step_of(SD, H100, Way(gpus=64, network=1e9))
     assert slow.exposed > 6, "seconds: gigabytes through one gigabyte a second can be hidden by nothing"
 
