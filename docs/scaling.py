@@ -66,6 +66,7 @@ class Arm(NamedTuple):
 ARMS = (
     Arm("one", False, "ddp", False),
     Arm("ddp", True, "ddp", False),
+    Arm("late", True, "late", False),
     Arm("fsdp2", True, "fsdp2", False),
     Arm("ddp, recompute", True, "ddp", True),
     Arm("fsdp2, recompute", True, "fsdp2", True),

@@ -121,11 +121,27 @@ def _any(path: Path) -> Iterator[Member]:
 def files_in(content: bytes, where: str) -> tuple[str, dict[str, bytes]]:
     """One sample: its key, and its members by their ending. DataError where these bytes are no part of a tar file."""
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            found = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
-            files = {name: file.read() for name, file in found.items() if file is not None}
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{where}: is no part of a tar file: {error}", hint="the file has changed; delete its index") from error
+        files = _cut(content, where)
+    except Unusual:
+        files = _taken(content, where)
     if not files:
         raise DataError(f"{where}: is empty")
     return key_of(next(iter(files))), {ending_of(name): content for name, content in files.items()}
+
+
+def _cut(content: bytes, where: str) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    place = 0
+    while place + BLOCK <= len(content) and (member := _member(content[place : place + BLOCK], place, Path(where))):
+        files[member.name] = content[place + BLOCK : place + BLOCK + member.size]
+        place = member.end
+    return files
+
+
+def _taken(content: bytes, where: str) -> dict[str, bytes]:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            found = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+            return {name: file.read() for name, file in found.items() if file is not None}
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"{where}: is no part of a tar file: {error}", hint="the file has changed; delete its index") from error

@@ -32,7 +32,7 @@ class Many(click.ParamType[float]):
 @click.option("--data", type=Many(), required=True, metavar="PICTURES", help="In the data set: 2M, 1B …")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="How often each is seen.")
 @click.option("--each", type=click.IntRange(1), default=16, show_default=True, help="Pictures a GPU in one step.")
-@click.option("--strategy", type=click.Choice(["ddp", "fsdp2"]), help="The spec's by default.")
+@click.option("--strategy", type=click.Choice(["ddp", "late", "fsdp2"]), help="The spec's by default.")
 @click.option(
     "--recompute/--keep", default=None, help="What blocks make, again instead of keeping it; as in the spec by default."
 )
@@ -49,7 +49,7 @@ def command(
     data: float,
     epochs: float,
     each: int,
-    strategy: Literal["ddp", "fsdp2"] | None,
+    strategy: Literal["ddp", "late", "fsdp2"] | None,
     recompute: bool | None,
     machine: str,
     seconds: float | None,
@@ -107,8 +107,8 @@ def lines(told: dict[str, Any]) -> list[str]:
     return [
         f"{told['spec']} on {way['gpus']:,} x {told['machine']}, {way['strategy']}{', recompute' if way['recompute'] else ''}, "
         f"{batch:,} pictures a step",
-        f"  memory       {gb['most']} GB a GPU: {gb['held']} weights, moments and averages, {gb['gradients']} gradients, "
-        f"{gb['activations']} activations, {gb['gathered']} gathered; and {gb['reserve']} of CUDA's"
+        f"  memory       {gb['most']} GB a GPU: {gb['held']} weights, moments and averages, {gb['buckets']} of DDP's, "
+        f"{gb['cast']} in bf16, {gb['activations']} activations; and {gb['reserve']} of CUDA's"
         f"{'' if memory['fits'] else '. DOES NOT FIT'}",
         f"  step         {step['seconds'] * 1e3:.0f} ms: {step['alone'] * 1e3:.0f} of arithmetic, {step['exposed'] * 1e3:.1f} "
         f"for {step['traffic'] * 1e3:.1f} ms of traffic; efficiency {step['efficiency']:.1%}".replace("%", " %"),

@@ -1,9 +1,10 @@
 """Strategy: how a training is laid over its processes. Each has its own pictures; after `clip` all have the same gradient.
 
-alone: one process. ddp: every process holds the whole model (Li et al. 2020, arXiv 2006.15704). fsdp2: the blocks of the
-backbone, their gradients, moments and averages are divided among the processes, and gathered block by block when they are
-used (Zhao et al. 2023, arXiv 2304.11277; torch's fully_shard). What conditions pass through (encoders, taps, LoRAs) is small,
-is used outside of the blocks and by some pictures alone, and stays whole.
+alone: one process. ddp: every process holds the whole model, and gradients are sent while others are made (Li et al. 2020,
+arXiv 2006.15704). late: the same, and they are sent when all are made: less work for the CPU, for GPUs whose links are fast.
+fsdp2: the blocks of the backbone, their gradients, moments and averages are divided among the processes, and gathered block by
+block when they are used (Zhao et al. 2023, arXiv 2304.11277; torch's fully_shard). What conditions pass through (encoders,
+taps, LoRAs) is small, is used outside of the blocks and by some pictures alone, and stays whole.
 """
 
 from __future__ import annotations
@@ -76,15 +77,37 @@ class ByHand(Alone):
         shared = [parameter for parameter, any_has in zip(self.whole, used, strict=True) if any_has]
         if not shared:
             return
-        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in shared])
-        mean = self.ranks.sum(flat) / self.ranks.world
-        for parameter, gradient in zip(shared, mean.split([p.numel() for p in shared]), strict=True):
-            parameter.grad = gradient.view_as(parameter)
+        messages = [self._message(some) for some in in_buckets(shared)]
+        for some, flat, sent in messages:
+            sent.wait()
+            for parameter, gradient in zip(some, flat.split([p.numel() for p in some]), strict=True):
+                parameter.grad = gradient.view_as(parameter)
+
+    def _message(self, some: list[nn.Parameter]) -> tuple[list[nn.Parameter], Tensor, Any]:
+        """Their gradients in a row, on the way to becoming the mean."""
+        from torch import distributed
+
+        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in some])
+        if flat.is_cuda:
+            return some, flat, distributed.all_reduce(flat, distributed.ReduceOp.AVG, async_op=True)
+        flat /= self.ranks.world  # gloo has no mean
+        return some, flat, distributed.all_reduce(flat, async_op=True)
+
+
+class Late(ByHand):
+    """Gradients of every weight are averaged when all are made."""
+
+    def __init__(self, learner: Learner, ranks: Ranks) -> None:
+        super().__init__(learner, ranks, list(learner.parameters()))
+
+    def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+        self.average()
+        return super().clip(parameters, most)
 
 
 class Ddp(ByHand):
     """Gradients are averaged while they are made. Encoders are not: a condition may be silent in all pictures of a process, and
-    to look for what was not used costs every step (on two GPUs a fifth of it)."""
+    to look for what was not used costs every step."""
 
     def __init__(self, learner: Learner, ranks: Ranks) -> None:
         from torch.nn.parallel import DistributedDataParallel
@@ -129,8 +152,7 @@ class Fsdp2(ByHand):
         there = [gradient for gradient in mine if not is_sharded(gradient)]
         norm = (self.ranks.sum(squared(divided, self.ranks.device)) + squared(there, self.ranks.device)).sqrt()
         scale = (most / (norm + 1e-6)).clamp(max=1.0)
-        for gradient in (*divided, *there):
-            gradient.mul_(scale)
+        torch._foreach_mul_([*divided, *there], scale)  # pyright: ignore[reportPrivateImportUsage]
         return norm
 
     def write(self, folder: Path, step: int, tensors: Tensors, state: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
@@ -139,6 +161,19 @@ class Fsdp2(ByHand):
     @property
     def draws(self) -> bool:
         return True
+
+
+def in_buckets(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """In order, and each list of at most BUCKET, or of one."""
+    buckets: list[list[nn.Parameter]] = [[]]
+    room = BUCKET * 2**20
+    for parameter in parameters:
+        if buckets[-1] and parameter.nbytes > room:
+            buckets.append([])
+            room = BUCKET * 2**20
+        buckets[-1].append(parameter)
+        room -= parameter.nbytes
+    return buckets
 
 
 def squared(tensors: list[Tensor], device: torch.device) -> Tensor:
@@ -150,4 +185,4 @@ def strategy_of(learner: Learner, options: TrainSection, ranks: Ranks) -> Alone:
     """As the spec says; what it says makes no difference to one process."""
     if ranks.world == 1:
         return Alone(learner, ranks)
-    return Fsdp2(learner, ranks) if options.strategy == "fsdp2" else Ddp(learner, ranks)
+    return {"ddp": Ddp, "late": Late, "fsdp2": Fsdp2}[options.strategy](learner, ranks)

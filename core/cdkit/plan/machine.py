@@ -1,4 +1,4 @@
-"""Machine: what was measured of one kind of GPU and of the links between several. docs/scaling.md says where it comes from."""
+"""Machine: what was measured of one kind of GPU and of the links between two. docs/scaling.md says where it comes from."""
 
 from __future__ import annotations
 
@@ -8,23 +8,40 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """rate: FLOP a second of a training step of Stable Diffusion 1.x in bf16. memory: bytes. host: GPUs of one host.
+    """rate: FLOP a second of a whole training step in bf16. memory: bytes. host: GPUs of one host. reserve: bytes that CUDA and
+    its libraries take.
 
-    link: bytes a second of an all-reduce within a host (bus bandwidth). latency: seconds of one of a single number. drag: seconds
-    by which a step grows for each second of traffic that is hidden behind its arithmetic. kept: of what the layers take in,
-    two bytes a number, how much a training step keeps in all. reserve: bytes that CUDA and its libraries take.
+    link: bytes a second of an all-reduce within a host (bus bandwidth). latency: seconds of one of a single number. copying:
+    bytes a second that a GPU reads and writes. kept: of what the layers take in, two bytes a number, how much a training step
+    keeps for the way back. again: how much longer the arithmetic takes where blocks are made again. added: seconds that a
+    strategy adds to each step beside its traffic, in launching work.
     """
 
     rate: float
     memory: float
     host: int
+    reserve: float
     link: float
     latency: float
-    drag: float
+    copying: float
     kept: float
-    reserve: float
+    again: float
+    added: Mapping[str, float]
 
 
+# Stable Diffusion 1.x, 16 pictures a GPU, eager, two H200 of one host, torch 2.11, 2026-11-26: `docs/scaling.py`. An H100 is the
+# same chip with less memory. What `late` adds was not measured.
 MACHINES: Mapping[str, Machine] = {
-    "h100": Machine(rate=190e12, memory=80e9, host=8, link=330e9, latency=30e-6, drag=0.5, kept=2.0, reserve=1.5e9),
+    "h100": Machine(
+        rate=185e12,
+        memory=80e9,
+        host=8,
+        reserve=1.5e9,
+        link=319e9,
+        latency=44e-6,
+        copying=2.5e12,
+        kept=2.21,
+        again=1.85,
+        added={"ddp": 34e-3, "late": 0.0, "fsdp2": 246e-3},
+    ),
 }

@@ -11,12 +11,11 @@ from cdkit.plan.machine import Machine
 
 DAY = 86_400
 WEIGHT = 4  # bytes: weights, gradients, moments and averages are float32
-BUCKET = 25 * 2**20  # bytes that DDP sends at once
 HIDDEN = 0.9  # of the way back can hide traffic: the first gradients have to be made before any can be sent
 # 419 unexpected interruptions in 54 days on 16,384 H100s (Llama 3, 2024, arXiv 2407.21783, section 3.3.4).
 FAILURES = 419 / 54 / 16_384  # a GPU and day
 
-Strategy = Literal["ddp", "fsdp2"]
+Strategy = Literal["ddp", "late", "fsdp2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +35,22 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes on each GPU. held: weights, moments and averages, between steps. gradients: beside them, in a step. gathered: of
-    divided weights, those of the blocks in use. activations: what is kept for the way back. reserve: CUDA's own."""
+    """Bytes on each GPU. held: weights, moments and averages, between steps. buckets: in which DDP keeps gradients. cast: of
+    weights in bf16, for one step. activations: what is kept for the way back. gradients: they come as activations go. reserve:
+    CUDA's own."""
 
     held: float
-    gradients: float
-    gathered: float
+    buckets: float
+    cast: float
     activations: float
+    gradients: float
     reserve: float
 
     @property
     def most(self) -> float:
         """Of tensors, at once: what torch.cuda.max_memory_allocated tells."""
-        return self.held + self.gradients + self.gathered + self.activations
+        late = 0.0 if self.buckets else self.gradients
+        return self.held + self.buckets + self.cast + max(self.activations, late)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,41 +89,48 @@ class Course:
 
 
 def memory_of(what: Counted, machine: Machine, way: Way) -> Memory:
-    """Divided weights lie in N parts; all else is whole."""
+    """Divided weights lie in N parts; all else is whole. The most is in use where the way back begins: before any gradient."""
     parts = way.gpus if way.strategy == "fsdp2" else 1
     own = what.trained - what.divided + what.divided / parts
     kept = what.entering + what.inner if way.recompute else what.taken
     return Memory(
         held=WEIGHT * (own * (3 + way.averages) + what.frozen),
-        gradients=WEIGHT * own,
-        gathered=0.0 if parts == 1 else WEIGHT * what.divided * 0.1,
+        buckets=WEIGHT * what.trained if way.strategy == "ddp" and way.gpus > 1 else 0.0,
+        cast=2.0 * what.trained,
         activations=2 * machine.kept * kept * way.each,
+        gradients=WEIGHT * own,
         reserve=machine.reserve,
     )
 
 
 def step_of(what: Counted, machine: Machine, way: Way, alone: float | None = None) -> Step:
-    """alone: what one GPU was measured to take; else arithmetic at the machine's rate, a third more of it where it recomputes."""
-    work = what.flops * way.each / machine.rate * (4 / 3 if way.recompute else 1)
+    """alone: what one GPU was measured to take; else arithmetic at the machine's rate, longer where it recomputes."""
+    work = what.flops * way.each / machine.rate * (machine.again if way.recompute else 1)
     seconds = work if alone is None else alone
     if way.gpus == 1:
         return Step(seconds, 0.0, 0.0)
+    traffic, added = traffic_of(what, machine, way), machine.added[way.strategy]
+    if way.strategy == "late":
+        copied = 2 * WEIGHT * what.trained / machine.copying
+        return Step(seconds, traffic, traffic + copied + added)
+    behind = HIDDEN * seconds * 2 / 3
+    return Step(seconds, traffic, max(traffic - behind, 0.0) + added)
+
+
+def traffic_of(what: Counted, machine: Machine, way: Way) -> float:
+    """Seconds. An all-reduce sends twice what it reduces; of divided weights, weights are gathered twice and gradients
+    scattered once."""
     speed = machine.link if way.gpus <= machine.host else min(machine.link, way.network)
-    share = (way.gpus - 1) / way.gpus
-    whole = WEIGHT * (what.trained - what.divided if way.strategy == "fsdp2" else what.trained)
-    sent = share * (2 * whole + (3 * WEIGHT * what.divided if way.strategy == "fsdp2" else 0))
-    hops = machine.latency * math.log2(way.gpus)
-    traffic = sent / speed + hops
-    behind = HIDDEN * seconds * (3 / 4 if way.recompute else 2 / 3)
-    last = 2 * share * BUCKET / speed + hops
-    return Step(seconds, traffic, max(traffic - behind, 0.0) + machine.drag * min(traffic, behind) + last)
+    divided = what.divided if way.strategy == "fsdp2" else 0
+    sent = WEIGHT * (2 * (what.trained - divided) + 3 * divided) * (way.gpus - 1) / way.gpus
+    return sent / speed + machine.latency * math.log2(way.gpus)
 
 
 def course_of(what: Counted, step: Step, way: Way, pictures: float) -> Course:
     """Of a training that sees so many pictures."""
     steps = math.ceil(pictures / (way.each * way.gpus))
     days = steps * step.seconds / DAY
-    checkpoint = WEIGHT * (what.trained * (3 + way.averages) + what.frozen * 0)
+    checkpoint = WEIGHT * what.trained * (3 + way.averages)
     between = DAY / (FAILURES * way.gpus)
     saving = checkpoint / way.disk
     interval = math.sqrt(2 * saving * between)

@@ -45,9 +45,10 @@ class TrainSection:
     GPU has it, else fp32. workers: processes that read pictures, for each that trains. worker_timeout: seconds that one may
     keep training waiting. checkpoint_every: updates. keep: checkpoints, the latest ones. sample_every: updates between grids of
     samples; 0: none is drawn. log_every: updates. prompts: what the grids show. compile: the backbone, by torch.compile.
-    strategy: of several processes, each holds the whole model (`ddp`) or its part of the weights and of all that training keeps
-    beside them (`fsdp2`). recompute: what the blocks of the backbone make, on the way back, instead of keeping it (gradient
-    checkpointing): less memory, a third more arithmetic.
+    strategy: of several processes, each holds the whole model, and sends gradients while they are made (`ddp`) or when all are
+    (`late`); or it holds its part of the weights and of all that training keeps beside them (`fsdp2`). recompute: what the
+    blocks of the backbone make, on the way back, instead of keeping it (gradient checkpointing): less memory, a third more
+    arithmetic.
     """
 
     steps: Positive = 1000
@@ -72,7 +73,7 @@ class TrainSection:
     log_every: Positive = 10
     prompts: tuple[str, ...] = ()
     compile: bool = False
-    strategy: Literal["ddp", "fsdp2"] = "ddp"
+    strategy: Literal["ddp", "late", "fsdp2"] = "ddp"
     recompute: bool = False
 
 

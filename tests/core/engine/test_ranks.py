@@ -93,8 +93,9 @@ def apart(one: list[float], other: list[float]) -> float:
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
-def test_two_processes_learn_what_one_learns(tmp_path: Path, tiny: Tiny) -> None:
-    spec = tiny("train.steps=12", "train.accumulate=2", "conditions.text.dropout=0.5")
+@pytest.mark.parametrize("strategy", ["ddp", "late"])
+def test_two_processes_learn_what_one_learns(tmp_path: Path, tiny: Tiny, strategy: str) -> None:
+    spec = tiny("train.steps=12", f"train.strategy={strategy}", "train.accumulate=2", "conditions.text.dropout=0.5")
     train(spec, tmp_path / "one", say=quiet)
     together(2, lambda ranks: train(spec, tmp_path / "two", say=quiet, ranks=ranks))
     assert apart(losses(tmp_path / "one"), losses(tmp_path / "two")) < 1e-6
@@ -241,7 +242,7 @@ def digests(run: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("strategy", ["ddp", "late", "fsdp2"])
 def test_two_processes_resume_bit_equal_at_every_step(tmp_path: Path, tiny: Tiny, strategy: str) -> None:
     """The cells of exact resume with two processes."""
     spec = tiny("train.steps=6", f"train.strategy={strategy}", "conditions.text.dropout=0.5")
@@ -346,7 +347,7 @@ def overrides(*more: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("strategy", ["ddp", "late", "fsdp2"])
 def test_fifty_steps_by_the_command_line_agree(tmp_path: Path, strategy: str) -> None:
     words = [
         "train",
