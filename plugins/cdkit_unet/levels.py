@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 
 import torch
 from cdkit.parts import Signals
@@ -20,7 +21,7 @@ class DownLevel(nn.Module):
     def __init__(self, common: Common, level: int, channels: int, out: int, *, blocks: int, depth: int, last: bool) -> None:
         super().__init__()
         name, stride = f"down.{level}", 2**level
-        inputs = [channels] + [out] * (blocks - 1)
+        inputs = chain([channels], repeat(out, blocks - 1))  # made one by one: of a billion the build refuses most
         self.res, self.attn = _blocks(common, name, inputs, out, stride, depth=depth)
         self.downsample = nn.ModuleList([] if last else [Downsample(out)])
         # Widths and strides of the skips that it leaves, in order.
@@ -71,7 +72,7 @@ class UpLevel(nn.Module):
 
 
 def _blocks(
-    common: Common, name: str, inputs: Sequence[int], out: int, stride: int, *, depth: int
+    common: Common, name: str, inputs: Iterable[int], out: int, stride: int, *, depth: int
 ) -> tuple[nn.ModuleList, nn.ModuleList]:
     """Residual blocks with these input widths and a transformer behind each; their sites open in the order of forward."""
     res, attn = nn.ModuleList(), nn.ModuleList()
