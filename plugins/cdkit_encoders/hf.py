@@ -144,7 +144,7 @@ def cached(name: str) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, local_files_only=True))  # nosec B615  the cache of this machine
+        return Path(snapshot_download(name, local_files_only=True))  # nosec B615 # the cache of this machine
     except LocalEntryNotFoundError:
         return None
 
