@@ -140,6 +140,9 @@ def test_flow_is_a_straight_line() -> None:
 def test_what_is_no_schedule_is_refused() -> None:
     with pytest.raises(ValueError, match=re.escape("beta_start 0.02 and beta_end 0.01; expected 0 < beta_start <= beta_end < 1")):
         made("linear", beta_start=0.02, beta_end=0.01)
+    for start, end in ((0.0, 0.02), (0.5, 1.0), (0.5, 1.5)):
+        with pytest.raises(ValueError, match="expected 0 < beta_start <= beta_end < 1"):
+            made("linear", beta_start=start, beta_end=end)
     with pytest.raises(ValueError, match="at least 2 steps: the first stays, the last becomes pure noise"):
         made("cosine", steps=1, zero_terminal_snr=True)
     with pytest.raises(ValueError, match="has to grow at every step"):
