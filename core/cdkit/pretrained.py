@@ -39,7 +39,7 @@ def cached_model(name: str) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, local_files_only=True))  # nosec B615  the cache of this machine
+        return Path(snapshot_download(name, local_files_only=True))  # nosec B615 # the cache of this machine
     except LocalEntryNotFoundError:
         return None
 

@@ -19,7 +19,7 @@ def memory_blamed(where: str, options: TrainSection, device: torch.device) -> Ge
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if type(error) is RuntimeError and CPU not in str(error):
+        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and CPU not in str(error):
             raise
         raise EnvironmentFault(f"{where}: out of memory on {used(device)}: {reason(error)}", hint=hint(options)) from error
 

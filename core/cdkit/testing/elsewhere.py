@@ -78,7 +78,7 @@ def copied(made: object) -> Any:
 def pickled(made: object) -> Any:
     """The object after a way through pickle; AssertionError that says what in it cannot go."""
     try:
-        return pickle.load(io.BytesIO(pickle.dumps(made)))  # nosec B301  our own bytes, of this very process
+        return pickle.load(io.BytesIO(pickle.dumps(made)))  # nosec B301 # our own bytes, of this very process
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise AssertionError(f"copies: sent to another process: measured {error}, allowed an object that pickles") from error
 

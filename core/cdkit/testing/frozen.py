@@ -33,7 +33,7 @@ def check_options(case: FrozenCase) -> None:
 def check_copies(case: FrozenCase) -> None:
     """A pickled copy, as other processes are sent it, is equal."""
     made = case.factory()
-    again = pickle.loads(pickle.dumps(made))  # nosec B301  our own bytes, of this very process
+    again = pickle.loads(pickle.dumps(made))  # nosec B301 # our own bytes, of this very process
     require("copies", again == made, "a pickled copy", measured=repr(again), allowed=repr(made))
 
 

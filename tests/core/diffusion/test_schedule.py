@@ -133,15 +133,22 @@ def test_flow_is_a_straight_line() -> None:
     assert alpha.tolist() == [1.0, 0.75, 0.0]
     assert sigma.tolist() == [0.0, 0.25, 1.0]
     assert Flow(500).told(torch.tensor([500.0, 125.0])).tolist() == [1000.0, 250.0]
+    beyond = Flow(1000).pair(torch.tensor([-1.0, 1001.0, 3000.0]))
+    assert [part.tolist() for part in beyond] == [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]], "neither end is passed"
 
 
 def test_what_is_no_schedule_is_refused() -> None:
     with pytest.raises(ValueError, match=re.escape("beta_start 0.02 and beta_end 0.01; expected 0 < beta_start <= beta_end < 1")):
         made("linear", beta_start=0.02, beta_end=0.01)
+    for start, end in ((0.0, 0.02), (0.5, 1.0), (0.5, 1.5)):
+        with pytest.raises(ValueError, match="expected 0 < beta_start <= beta_end < 1"):
+            made("linear", beta_start=start, beta_end=end)
     with pytest.raises(ValueError, match="at least 2 steps: the first stays, the last becomes pure noise"):
         made("cosine", steps=1, zero_terminal_snr=True)
     with pytest.raises(ValueError, match="has to grow at every step"):
         Table(torch.tensor([0.9, 0.9, 0.5]))
+    with pytest.raises(ValueError, match="from none to at most all"):
+        Table(torch.tensor([0.5, -0.1]))
 
 
 def test_tables_follow_the_device_and_not_its_default() -> None:
