@@ -124,7 +124,8 @@ def test_a_picture_is_saved(address: str, tmp_path: Path) -> None:
         assert window.run("return [...document.querySelectorAll('figure')].map((one) => one.dataset.run)") == ["schema-1"]
         window.click(".save")
         waited(lambda: (tmp_path / "seven.png").is_file(), "seven.png is saved", 20)
-        assert Image.open(tmp_path / "seven.png").size == (8, 8)
+        with Image.open(tmp_path / "seven.png") as picture:
+            assert picture.size == (8, 8)
 
 
 def test_with_a_keyboard_alone(address: str, tmp_path: Path) -> None:
