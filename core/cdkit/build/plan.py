@@ -8,9 +8,8 @@ from dataclasses import replace
 from math import log2
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from cdkit.build.mount import Slot
+from cdkit.build.report import size
 from cdkit.parts import Encoder, Joiner, Site
 from cdkit.spec.plan import Block, Plan, Told, plan_of
 
@@ -68,10 +67,6 @@ def size_at(model: Model, site: Site, stride: int) -> str:
         return ""
     height, width = (-(-side // stride) for side in model.shape[1:])
     return f", {height} × {width}"
-
-
-def size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def counted(number: int) -> str:

@@ -99,12 +99,12 @@ class Comparison:
         return arms_of(self)
 
 
-def read_comparison(path: Path, *, registry: Registry | None = None) -> Comparison:
+def read_comparison(path: str | Path, *, registry: Registry | None = None) -> Comparison:
     """Read and check a comparison. SpecErrors with every problem and its place; UsageError if there is no such file."""
-    root, problems = layered(path, ())
+    root, problems = layered(Path(path), ())
     draft = Draft(registry or Registry.installed())
     draft.problems += problems
-    return comparison_of(draft, root, path.parent)
+    return comparison_of(draft, root, Path(path).parent)
 
 
 def comparison_of(draft: Draft, root: Table, folder: Path) -> Comparison:
