@@ -32,8 +32,8 @@ WHITE = (255, 255, 255)
 class HuggingFace(Dataset):
     """A folder of `Dataset.save_to_disk` (or `DatasetDict.save_to_disk`), or parquet files, with a picture and a text a row.
 
-    Needs the `datasets` package; nothing is downloaded. Where there is one split alone, its last hundredth is test, the one before
-    validation.
+    Needs the `datasets` package; nothing is downloaded. Where there is one split alone, its last hundredth is test, and the one
+    before is validation.
 
     path: the folder; or a pattern, `data/*.parquet`. size: rows and columns of a picture. channels: 1 is grey, 3 is colour.
     image: the column of pictures. column: that of captions, a text or a list of texts. also: further text columns that are handed

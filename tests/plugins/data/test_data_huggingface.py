@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     rows(20).save_to_disk(str(tmp_path / "saved"))
     with pytest.raises(DataError, match="has no column 'caption'; it has image, text"):
         made(tmp_path / "saved", column="caption").split("train")
-    with pytest.raises(DataError, match="no data set that can be read|there is no such file"):
+    with pytest.raises(DataError, match=r"no data set that can be read|there is no such file"):
         made(tmp_path / "nowhere").split("train")
     datasets.Dataset.from_dict({"image": [{"bytes": b"torn", "path": None}] * 3, "text": ["a"] * 3}).save_to_disk(
         str(tmp_path / "torn")
