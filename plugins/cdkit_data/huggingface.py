@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, overload
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
@@ -22,6 +22,7 @@ from cdkit.parts import DataError, Dataset, EnvironmentFault, Example, NonNegati
 from cdkit_data.captions import unique
 from cdkit_data.fitting import Crop, fitted
 from cdkit_data.pictures import Notes, decode
+from cdkit_data.read_alone import ReadAlone
 from cdkit_data.shard_index import shards_of
 from cdkit_data.splits import Split
 
@@ -131,7 +132,7 @@ class HuggingFace(Dataset):
         return Example(name, image.to(torch.float32).mul_(2 / 255).sub_(1), values)
 
 
-class Rows(Sequence[Example]):
+class Rows(ReadAlone):
     """Some rows of a table, each read when it is asked for. Its id is its number in the table."""
 
     def __init__(self, dataset: HuggingFace, table: Any, rows: range) -> None:
@@ -140,14 +141,8 @@ class Rows(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        row = self.rows[index]
+    def read(self, place: int) -> Example:
+        row = self.rows[place]
         return self.dataset.example(self.table[row], f"{self.table._fingerprint}/{row:09d}")
 
 

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Annotated, Any, Literal, overload
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
@@ -26,6 +26,7 @@ from cdkit_data.buckets import shapes
 from cdkit_data.captions import unique
 from cdkit_data.fitting import Crop, fitted
 from cdkit_data.pictures import Notes, decode
+from cdkit_data.read_alone import ReadAlone
 from cdkit_data.shard_index import PICTURES, Index, bucket_index, index_of, print_of, shards_of
 from cdkit_data.splits import SPLITS, Split
 from cdkit_data.tar import files_in
@@ -129,7 +130,7 @@ class Shards(Dataset):
         return said
 
 
-class Samples(Sequence[Example]):
+class Samples(ReadAlone):
     """The samples of a split, each read when it is asked for; at most OPEN files are open."""
 
     def __init__(self, dataset: Shards, index: Index, *, varied: bool) -> None:
@@ -141,14 +142,7 @@ class Samples(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.index)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
+    def read(self, place: int) -> Example:
         file = bisect_right(self.ends, place)
         path = self.index.paths[file]
         begin, length = (int(number) for number in self.index.places[place])
