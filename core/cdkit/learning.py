@@ -34,6 +34,7 @@ class Dataset(ABC):
     licence: ClassVar[str] = ""  # of the pictures, SPDX or words; "" where nobody has stated it
     classes: tuple[str, ...] = ()  # names that `label` takes, in a fixed order; () where there are no classes
     files: Sequence[int] = ()  # training pictures in each file, in a row; shuffling keeps near; () shuffles all of them
+    buckets: Sequence[int] = ()  # of each training picture, which shape it has: a batch is of one; () all have `shape`
     latent: bool = False  # are its pictures latents already, and its values streams?
     most_unreadable: int = 0  # training pictures that may raise DataError when they are asked for: the next one is taken
 

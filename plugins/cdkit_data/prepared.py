@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import DataError, Dataset, Example, SampleShape, Stream
 from torch import Tensor
 
 from cdkit_data.cache import sha256
+from cdkit_data.read_alone import ReadAlone
 from cdkit_data.splits import Split
 
 MANIFEST = "prepared.json"
@@ -62,7 +63,7 @@ class Prepared(Dataset):
         return hashlib.sha256(json.dumps(self.manifest["files"], sort_keys=True).encode()).hexdigest()
 
 
-class Rows(Sequence[Example]):
+class Rows(ReadAlone):
     """The rows of some shards, mapped into memory one shard after the other."""
 
     def __init__(self, paths: list[Path], counts: list[int], read: Mapping[str, str]) -> None:
@@ -73,14 +74,7 @@ class Rows(Sequence[Example]):
     def __len__(self) -> int:
         return self.ends[-1] if self.ends else 0
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
+    def read(self, place: int) -> Example:
         number = bisect_right(self.ends, place)
         if number not in self._shards:
             self._shards = dict(list(self._shards.items())[-15:])

@@ -14,8 +14,11 @@ import numpy as np
 from cdkit.parts import DataError, cache_folder
 from numpy.typing import NDArray
 
+from cdkit_data.buckets import Sides, nearest, sides_of
 from cdkit_data.cache import say, write_bytes
-from cdkit_data.tar import samples_of
+from cdkit_data.tar import files_in, samples_of
+
+PICTURES = ("png", "jpg", "jpeg", "webp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,3 +81,26 @@ def _make(paths: Sequence[Path], file: Path) -> None:
     found = [samples_of(path) for path in paths]
     counts = np.array([len(places) for places in found], dtype="<i8")
     write_bytes(file, counts.tobytes() + b"".join(places.astype("<i8").tobytes() for places in found))
+
+
+def bucket_index(paths: Sequence[Path], shapes: Sequence[Sides]) -> NDArray[np.uint8]:
+    """(N,): of each sample, which of these shapes its picture is most like. Made once, until a file changes."""
+    told = hashlib.blake2b(repr((print_of(paths), tuple(shapes))).encode(), digest_size=16).hexdigest()
+    file = cache_folder() / "shards" / f"{told}.shapes"
+    if not file.is_file():
+        say(f"looking what shape the pictures of {len(paths)} files have; this is kept in {file}")
+        index = index_of(paths)
+        ends = np.cumsum(index.counts)
+        found = [_bucket(index, int(np.searchsorted(ends, row, side="right")), row, shapes) for row in range(len(index))]
+        write_bytes(file, bytes(found))
+    return np.memmap(file, dtype=np.uint8, mode="r")
+
+
+def _bucket(index: Index, file: int, row: int, shapes: Sequence[Sides]) -> int:
+    path = index.paths[file]
+    begin, length = (int(number) for number in index.places[row])
+    with path.open("rb") as opened:
+        opened.seek(begin)
+        _, files = files_in(opened.read(length), f"{path}, sample {row}")
+    sides = next((sides_of(content) for ending, content in files.items() if ending in PICTURES), None)
+    return nearest(sides or Sides(1, 1), shapes)

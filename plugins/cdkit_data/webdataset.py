@@ -15,21 +15,22 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Annotated, Any, Literal, overload
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
 from cdkit.hooks import Trial, hookimpl
 from cdkit.parts import DataError, Dataset, Example, NonNegative, SampleShape
 
+from cdkit_data.buckets import shapes
 from cdkit_data.captions import unique
 from cdkit_data.fitting import Crop, fitted
 from cdkit_data.pictures import Notes, decode
-from cdkit_data.shard_index import Index, index_of, print_of, shards_of
+from cdkit_data.read_alone import ReadAlone
+from cdkit_data.shard_index import PICTURES, Index, bucket_index, index_of, print_of, shards_of
 from cdkit_data.splits import SPLITS, Split
 from cdkit_data.tar import files_in
 
-PICTURES = ("png", "jpg", "jpeg", "webp")
 OPEN = 32  # files at a time
 WHITE = (255, 255, 255)
 
@@ -45,7 +46,9 @@ class Shards(Dataset):
     they are the last file but one and the last of `train`. size: rows and columns of a picture. channels: 1 is grey, 3 is
     colour. column: of the JSON, that holds the captions; empty: KEY.txt does. also: further fields that are handed on. crop: how
     a picture becomes a square. upscale: take pictures that are smaller than size, too. most_bad: training pictures, in each
-    process, that may prove unreadable: the next one is taken, and the run lists them.
+    process, that may prove unreadable: the next one is taken, and the run lists them. aspect: the longer side over the shorter,
+    at most; above 1, training pictures keep about their shape, at size x size pixels or a little less, and batches are of one
+    shape. step: what both sides are then multiples of.
     """
 
     def __init__(
@@ -61,22 +64,35 @@ class Shards(Dataset):
         crop: Crop = "centre",
         upscale: bool = False,
         most_bad: NonNegative = 0,
+        aspect: Annotated[float, Interval(ge=1, le=4)] = 1.0,
+        step: Annotated[int, Interval(ge=1, le=512)] = 64,
     ) -> None:
+        if aspect > 1 and size % step:
+            raise ValueError(f"size is {size} and step is {step}; expected a size that is a multiple of step")
         self.shape = SampleShape(channels, size, size)
         self.columns = unique(("text", *also))
         self.column, self.also, self.crop, self.upscale = column, also, crop, upscale
         self.most_unreadable = most_bad
+        self.shapes = shapes(size, step, aspect) if aspect > 1 else ()
         self.named = {"train": train, "validation": validation, "test": test}
 
     def split(self, name: Split) -> Samples:
-        return Samples(self, index_of(self._paths[name]))
+        return Samples(self, index_of(self._paths[name]), varied=name == "train")
 
     @property
     def files(self) -> Sequence[int]:  # pyright: ignore[reportIncompatibleVariableOverride]  # it is read, and never set
         return index_of(self._paths["train"]).counts
 
+    @property
+    def buckets(self) -> Sequence[int]:  # pyright: ignore[reportIncompatibleVariableOverride]  # it is read, and never set
+        return self._buckets
+
+    @cached_property
+    def _buckets(self) -> Sequence[int]:
+        return bucket_index(self._paths["train"], self.shapes) if self.shapes else ()
+
     def fingerprint(self) -> str:
-        options = (self.shape, self.column, self.also, self.crop, self.upscale)
+        options = (self.shape, self.column, self.also, self.crop, self.upscale, self.shapes)
         said = hashlib.sha256(repr(options).encode())
         for name in SPLITS:
             said.update(f"{name}:{print_of(self._paths[name])}".encode())
@@ -96,13 +112,13 @@ class Shards(Dataset):
             found[name], found["train"] = found["train"][-1:], found["train"][:-1]
         return found
 
-    def example(self, key: str, files: Mapping[str, bytes]) -> Example:
-        """One sample's members, by their ending, as an example. DataError that names it."""
+    def example(self, key: str, files: Mapping[str, bytes], shape: SampleShape) -> Example:
+        """One sample's members, by their ending, as an example of this shape. DataError that names it."""
         endings = [ending for ending in PICTURES if ending in files]
         if len(endings) != 1:
             raise DataError(f"{key}: has {len(endings) or 'no'} pictures, among {', '.join(files)}; expected one")
         picture = decode(files[endings[0]], f"{key}.{endings[0]}", background=WHITE, notes=Notes())
-        image = fitted(picture, key, self.shape, crop=self.crop, upscale=self.upscale)
+        image = fitted(picture, key, shape, crop=self.crop, upscale=self.upscale)
         return Example(key, image.to(torch.float32).mul_(2 / 255).sub_(1), self._said(key, files))
 
     def _said(self, key: str, files: Mapping[str, bytes]) -> dict[str, tuple[Any, ...]]:
@@ -114,31 +130,29 @@ class Shards(Dataset):
         return said
 
 
-class Samples(Sequence[Example]):
+class Samples(ReadAlone):
     """The samples of a split, each read when it is asked for; at most OPEN files are open."""
 
-    def __init__(self, dataset: Shards, index: Index) -> None:
+    def __init__(self, dataset: Shards, index: Index, *, varied: bool) -> None:
         self.dataset, self.index = dataset, index
+        self.buckets = dataset.buckets if varied else ()
         self.ends = list(accumulate(index.counts))
         self._open: OrderedDict[int, int] = OrderedDict()  # file -> descriptor
 
     def __len__(self) -> int:
         return len(self.index)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
+    def read(self, place: int) -> Example:
         file = bisect_right(self.ends, place)
         path = self.index.paths[file]
         begin, length = (int(number) for number in self.index.places[place])
         content = os.pread(self._descriptor(file), length, begin)
         key, files = files_in(content, f"{path}, sample {place}")
-        return self.dataset.example(f"{path.stem}/{key}", files)
+        return self.dataset.example(f"{path.stem}/{key}", files, self._shape(place))
+
+    def _shape(self, place: int) -> SampleShape:
+        whole = self.dataset.shape
+        return SampleShape(whole.channels, *self.dataset.shapes[self.buckets[place]]) if len(self.buckets) else whole
 
     def _descriptor(self, file: int) -> int:
         if file not in self._open:  # what a fork finds open it shares, and pread moves no position
@@ -149,7 +163,7 @@ class Samples(Sequence[Example]):
         return self._open[file]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"dataset": self.dataset, "index": self.index, "ends": self.ends, "_open": OrderedDict()}
+        return {**self.__dict__, "_open": OrderedDict()}
 
 
 def lines_of(key: str, files: Mapping[str, bytes], ending: str) -> tuple[str, ...]:

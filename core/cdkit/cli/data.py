@@ -89,18 +89,12 @@ def prepare_(
     out: Path,
     shard: int,
     overrides: tuple[str, ...],
-    procs: int | None,
-    nnodes: int | None,
-    node_rank: int | None,
-    rdzv: str | None,
-    max_restarts: int,
     device: str | None,
 ) -> None:
     """What SPEC's autoencoder and frozen encoders make of its data set, once for all: latents and streams, in shards.
 
     The same command goes on where it stopped. Train on it with `--set "data={use: prepared, path: OUT}"`.
     """
-    del procs, nnodes, node_rank, rdzv, max_restarts  # `launched` reads them
     if launched(click.get_current_context()):
         return
     from cdkit.engine.prepare import prepare

@@ -50,11 +50,6 @@ def command(
     sampler: str | None,
     seed: int | None,
     batch: int,
-    procs: int | None,
-    nnodes: int | None,
-    node_rank: int | None,
-    rdzv: str | None,
-    max_restarts: int,
     device: str | None,
     out: Path | None,
     fallback: bool,
@@ -67,7 +62,6 @@ def command(
     \b
         cdkit evaluate RUN --metric said_drawn --split validation --guidance 1,1.5,2
     """
-    del procs, nnodes, node_rank, rdzv, max_restarts  # `launched` reads them
     if launched(click.get_current_context()):
         return
     from cdkit.cache import cache_folder

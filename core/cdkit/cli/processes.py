@@ -12,21 +12,30 @@ from cdkit.cli.words import words_of
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 OWN = ("procs", "nnodes", "node_rank", "rdzv", "max_restarts")
+
+
+def kept(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """What an option says, for `launched`: the verb itself never hears of it."""
+    context.meta[f"{__name__}.{parameter.name}"] = value
+
+
+def option(name: str, kind: Any, about: str, **more: Any) -> Callable[[Verb], Verb]:
+    return click.option(name, type=kind, help=about, expose_value=False, callback=kept, **more)
+
+
 OPTIONS = (
-    click.option("--procs", type=click.IntRange(1), help="Processes on this machine: one for each GPU, or over its CPUs."),
-    click.option("--nnodes", type=click.IntRange(1), help="Machines, each of which gives this command; SLURM's, by default."),
-    click.option("--node-rank", type=click.IntRange(0), help="This machine's number; SLURM's, or found out, by default."),
-    click.option("--rdzv", metavar="HOST:PORT", help="Where the machines meet: on the first of them."),
-    click.option(
-        "--max-restarts", type=click.IntRange(0), default=0, help="How often all processes are started again when one fails."
-    ),
+    option("--procs", click.IntRange(1), "Processes on this machine: one for each GPU, or over its CPUs."),
+    option("--nnodes", click.IntRange(1), "Machines, each of which gives this command; SLURM's, by default."),
+    option("--node-rank", click.IntRange(0), "This machine's number; SLURM's, or found out, by default."),
+    option("--rdzv", str, "Where the machines meet: on the first of them.", metavar="HOST:PORT"),
+    option("--max-restarts", click.IntRange(0), "How often all processes are started again when one fails.", default=0),
 )
 
 
 def processes(verb: Verb) -> Verb:
-    """The options, taken by the verb as `procs`, `nnodes`, `node_rank`, `rdzv` and `max_restarts`."""
-    for option in reversed(OPTIONS):
-        verb = option(verb)
+    """A verb that several processes can share: it begins with `if launched(...): return`."""
+    for one in reversed(OPTIONS):
+        verb = one(verb)
     return verb
 
 
@@ -39,8 +48,7 @@ def launched(context: click.Context) -> bool:
     """Were several processes asked for? Then they have done it when this returns."""
     from cdkit.engine.launch import launch, planned
 
-    given = context.params
-    plan = planned(*(given[name] for name in OWN))
+    plan = planned(*(context.meta[f"{__name__}.{name}"] for name in OWN))
     if plan is None:
         return False
     debug = ["--debug"] if "--debug" in sys.argv else []

@@ -55,11 +55,6 @@ def command(
     guidance: float | None,
     loras: tuple[str, ...],
     out: Path,
-    procs: int | None,
-    nnodes: int | None,
-    node_rank: int | None,
-    rdzv: str | None,
-    max_restarts: int,
     device: str | None,
     no_metadata: bool,
     fallback: bool,
@@ -70,7 +65,6 @@ def command(
 
     Leaves a labelled grid and one PNG a picture, each with the recipe that draws it again.
     """
-    del procs, nnodes, node_rank, rdzv, max_restarts  # `launched` reads them
     if launched(click.get_current_context()):
         return
     from cdkit.engine.apart import of_rows, samples_together

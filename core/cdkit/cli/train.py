@@ -33,11 +33,6 @@ def command(
     overrides: tuple[str, ...],
     init_from: str | None,
     strategy: str | None,
-    procs: int | None,
-    nnodes: int | None,
-    node_rank: int | None,
-    rdzv: str | None,
-    max_restarts: int,
     device: str | None,
     deterministic: bool,
     minutes: float | None,
@@ -53,7 +48,6 @@ def command(
     """
     from cdkit.spec import read_spec
 
-    del procs, nnodes, node_rank, rdzv, max_restarts  # `launched` reads them
     read = read_spec(spec, overrides=(*overrides, *([f"train.strategy={strategy}"] if strategy else [])))
     from cdkit.build import assemble
     from cdkit.build.liveness import prove

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as Steps
 
 from cdkit.diffusion.random import generator, keys, uniform
-from cdkit.engine.order import Order
+from cdkit.engine.order import order_of
 from cdkit.errors import DataError
 from cdkit.parts import Dataset, Example
 
@@ -46,7 +46,7 @@ class Batches(Steps[Batch]):
         self.seed = seed
         if not len(self.examples):
             raise DataError("the training split holds no picture; expected at least one")
-        self._order = Order(len(self.examples), dataset.files, seed)
+        self._order = order_of(dataset, len(self.examples), batch, seed)
         self._check_columns()
 
     def __getitem__(self, step: int) -> Batch:
@@ -67,7 +67,10 @@ class Batches(Steps[Batch]):
 
     def _read(self, picture: int, passed: dict[str, str]) -> Example:
         """A picture; the next one that can be read where the data set allows some to be bad. Those are noted."""
+        shapes = self.dataset.buckets
         for place in range(picture, picture + NEXT):
+            if len(shapes) and shapes[place % len(shapes)] != shapes[picture]:
+                continue
             try:
                 return self.examples[place % len(self.examples)]
             except DataError as error:

@@ -45,7 +45,7 @@ from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped, stoppable
 from cdkit.engine.strategy import strategy_of
 from cdkit.engine.task import TASKS
-from cdkit.engine.unread import Unread
+from cdkit.engine.unreadable import Unreadable
 from cdkit.engine.weights import (
     check_finite,
     held_weights,
@@ -124,6 +124,10 @@ def check_base(spec: Spec, out: Path, init_from: Run | None) -> None:
         )
 
 
+class Unread(Elsewhere):
+    """Another process could not read its part of a batch."""
+
+
 class Trainer:
     """Everything that a training has in hand. `step` counts the updates that were made."""
 
@@ -152,7 +156,7 @@ class Trainer:
         self.names = [names[id(parameter)] for parameter in trained_by(self.optimizer)]
         self.callbacks = Callbacks(spec.callbacks if ranks.leads else (), say)
         self.data = dataset.fingerprint()
-        self.unread = Unread(run.path, ranks.rank, dataset.most_unreadable)
+        self.unreadable = Unreadable(run.path, ranks.rank, dataset.most_unreadable)
         self.step = 0
         self.loss = float("nan")
         if self.options.compile:
@@ -274,7 +278,7 @@ class Trainer:
                     if any(self.ranks.greatest(stop.asked, time.monotonic() > until)):
                         break
             self._save_once()
-        except (DataError, Elsewhere):
+        except (DataError, Unread):
             self._rescue()
             if not self._asked(stop):  # who is told to stop may lose its workers first
                 raise
@@ -295,12 +299,12 @@ class Trainer:
             failure: DataError | None = None
             try:
                 group = next(groups, None)
-                self.unread.note(group or ())
+                self.unreadable.note(group or ())
             except DataError as error:
                 failure = error
             code = int(self.ranks.greatest(failure.exit_code if failure else 0)[0])
             if failure or code:
-                raise failure or Elsewhere(code)
+                raise failure or Unread(code)
             if group is None:
                 return
             yield group
@@ -370,7 +374,7 @@ class Trainer:
 
     def _save_once(self) -> None:
         """At the end, unless this very step is saved already."""
-        if not (self.run.checkpoints / f"step-{self.step:06d}").is_dir():
+        if not self.ranks.told((self.run.checkpoints / f"step-{self.step:06d}").is_dir()):
             self.save()
 
     def _rescue(self) -> None:

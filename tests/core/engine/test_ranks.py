@@ -260,7 +260,8 @@ def test_two_processes_resume_bit_equal_at_every_step(tmp_path: Path, tiny: Tiny
 
 def test_a_run_goes_on_in_any_number_of_processes_and_in_one_file(tmp_path: Path, tiny: Tiny) -> None:
     """Two processes with divided weights, then one, then two with whole ones, then two with divided ones: the run of one."""
-    spec = tiny("train.steps=8", "train.checkpoint_every=2", "train.ema_lengths=[0.1]", "train.ema_snapshots=2")
+    more = ("train.ema_lengths=[0.1]", "train.ema_snapshots=2", "train.decay=constant")
+    spec = tiny("train.steps=8", "train.checkpoint_every=2", *more)
     train(spec, tmp_path / "one", say=quiet)
 
     def until(steps: int, spec: Spec, world: int) -> None:

@@ -18,6 +18,7 @@ from cdkit.parts import DataError, EnvironmentFault
 from cdkit.registry import Registry
 from cdkit.spec import read_spec
 from cdkit.testing import check_dataset
+from cdkit_data.buckets import Sides, nearest, shapes
 from PIL import Image
 
 Make = Callable[..., str]
@@ -174,3 +175,44 @@ def test_a_cache_that_cannot_be_written_is_said(make: Make, monkeypatch: pytest.
     monkeypatch.setenv("CDKIT_CACHE", "/proc/nowhere")
     with pytest.raises(EnvironmentFault, match="cannot write here"):
         shards(train=make()).split("train")
+
+
+# ----------------------------------------------------------------------------------------- shapes
+
+
+def test_shapes_are_of_about_one_size() -> None:
+    found = shapes(512, 64, 2.0)
+    assert Sides(512, 512) in found
+    assert Sides(384, 640) in found
+    assert {Sides(one.width, one.height) for one in found} == set(found)
+    assert all(one.height % 64 == one.width % 64 == 0 for one in found)
+    assert all(0.7 * 512**2 < one.height * one.width <= 512**2 for one in found)
+    assert nearest(Sides(300, 500), found) == found.index(Sides(384, 640))
+    assert found[nearest(Sides(4000, 1000), found)].height > found[nearest(Sides(4000, 1000), found)].width
+    assert found[nearest(Sides(77, 77), found)] == Sides(512, 512)
+
+
+def of_sides(height: int, width: int) -> bytes:
+    written = io.BytesIO()
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(written, format="PNG")
+    return written.getvalue()
+
+
+def test_batches_are_of_one_shape_and_have_every_picture(tmp_path: Path) -> None:
+    sides = [(32, 32), (24, 40), (40, 24)]
+    for file in range(20):
+        members: dict[str, bytes] = {}
+        for sample in range(file * 7, (file + 1) * 7):
+            members |= {f"{sample:04d}.png": of_sides(*sides[sample % 5 % 3]), f"{sample:04d}.txt": b"a thing"}
+        write_tar(tmp_path / f"{file:02d}.tar", members)
+    data = shards(train=str(tmp_path / "*.tar"), size=32, channels=3, aspect=2.0, step=8)
+    whole = batches(data, batch=4)
+    epoch = whole._order.count // 4
+    made = [whole[step] for step in range(epoch)]
+    assert {tuple(batch.images.shape[2:]) for batch in made} == set(sides)
+    seen = {identity for batch in made for identity in batch.ids}
+    assert len(seen) == 18 * 7, "every training picture"
+    assert epoch * 4 < 18 * 7 + 2 * 3 * 4, "and few of them twice"
+    assert batches(data, batch=4)[epoch + 3].ids == whole[epoch + 3].ids
+    assert [whole[step].ids for step in range(epoch, 2 * epoch)] != [batch.ids for batch in made]
+    assert tuple(data.split("test")[0].image.shape) == (3, 32, 32)

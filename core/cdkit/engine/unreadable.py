@@ -1,4 +1,4 @@
-"""Unread: the training pictures that could not be read. Each is listed once in the run's folder; too many are an error."""
+"""Unreadable: the training pictures that could not be read. Each is listed once in the run's folder; too many are an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cdkit.errors import DataError
 FOLDER = "unreadable"  # of a run, a file for each process
 
 
-class Unread:
+class Unreadable:
     """Counts what this process passed over, also before it was interrupted. most: that are allowed in all."""
 
     def __init__(self, run: Path, rank: int, most: int) -> None:
