@@ -19,8 +19,10 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
+from cdkit.activated import Modulating, Modulation, activated, by_kernel
 from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
+from cdkit.kernels import gelu_gate
 
 __all__ = [
     "Adaptable",
@@ -50,6 +52,8 @@ __all__ = [
     "LoraNames",
     "LoraPart",
     "Metric",
+    "Modulating",
+    "Modulation",
     "Mount",
     "NonNegative",
     "Positive",
@@ -58,6 +62,7 @@ __all__ = [
     "SampleShape",
     "Sampler",
     "SequenceTap",
+    "Settling",
     "Signal",
     "Signals",
     "Site",
@@ -68,7 +73,10 @@ __all__ = [
     "Unit",
     "UsageError",
     "Widths",
+    "activated",
+    "by_kernel",
     "cache_folder",
+    "gelu_gate",
     "layers_of",
 ]
 
@@ -223,6 +231,11 @@ class Tap(nn.Module, ABC):
     def forward(self, h: Tensor, signal: Signal, emb: Tensor) -> Tensor:
         """h in the site's layout, the prepared signal and emb (B, E) -> h, of the same shape and dtype. Every step."""
 
+    def modulation(self, signal: Signal, emb: Tensor) -> Modulation | None:
+        """Scale and shift (B, C) if all that forward does is h (1 + scale) + shift, so that a kernel may do it; None: it is not."""
+        del signal, emb
+        return None
+
     def adaptable(self) -> Mapping[str, Adaptable]:
         """The layers that a LoRA may adapt, by names within the tap ("attn2.to_q"); none unless it says."""
         return {}
@@ -313,6 +326,14 @@ class Backbone(nn.Module, ABC):
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The same options, as narrow as the architecture allows, with the same sites; None: it cannot be narrowed."""
         return options
+
+
+class Settling(ABC):
+    """A module that can be laid out for drawing alone, once its weights will not change any more: the same function, to rounding."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Put side by side what is read together, fold constants into each other. LoRAs are merged before."""
 
 
 # --------------------------------------------------------------------------- how a picture forms

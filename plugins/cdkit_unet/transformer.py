@@ -6,7 +6,7 @@ something, so here it is a site: `attend`.
 
 from __future__ import annotations
 
-from cdkit.parts import Signals
+from cdkit.parts import Signals, by_kernel
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -59,7 +59,7 @@ class SpatialTransformer(nn.Module):
         self.proj_out = zeroed(_projection(common, channels))
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
-        tokens = self.proj_in(rearrange(self.norm(h), "b c h w -> b (h w) c"))
+        tokens = self.proj_in(rearrange(by_kernel(self.norm, h), "b c h w -> b (h w) c"))
         for block in self.blocks:
             tokens = block(tokens, emb, signals)
         return h + rearrange(self.proj_out(tokens), "b (h w) c -> b c h w", h=h.shape[2])

@@ -13,9 +13,8 @@ from math import lcm
 from typing import Any, Literal
 
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Unit, layers_of
+from cdkit.parts import Adaptable, Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Unit, activated, layers_of
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cdkit_unet.common import Common
 from cdkit_unet.half import Half, Kept, geometry_of
@@ -77,7 +76,7 @@ class UNet(Half, Backbone):
         h = self.mid_skip_site(h, signals, emb)
         for level in self.up:
             h = level(h, [left.pop() for _ in range(self.joined)], emb, signals)
-        return self.out(F.silu(self.norm_site(self.norm(h), signals, emb)))
+        return self.out(activated(self.norm, self.norm_site, h, signals, emb))
 
     def adaptable(self) -> Mapping[str, Adaptable]:
         """Every Linear and Conv2d by its path."""

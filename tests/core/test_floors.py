@@ -30,6 +30,8 @@ FLOORS = {
     "errors": 0,
     "version": 0,
     "cache": 0,
+    "activated": 0,
+    "kernels": 0,
 }
 
 
