@@ -1,4 +1,4 @@
-"""activated: what stands before a convolution: the normalised map, what the site there makes of it, SiLU. One kernel, if it can be."""
+"""activated: what stands before a convolution: the normalised map, what the site there makes of it, SiLU; by a kernel at best."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def by_kernel(
     norm: nn.GroupNorm, h: Tensor, *, silu: bool = False, told: Modulation = (None, None), offset: Tensor | None = None
 ) -> Tensor:
     """norm(h + offset), scaled and shifted as told, in one kernel where there is one for h."""
-    assert norm.weight is not None and norm.bias is not None, "a normalisation of ours has weights"
+    assert norm.weight is not None, "a normalisation of ours has weights"
+    assert norm.bias is not None, "a normalisation of ours has weights"
     scale, shift = told
     return normalised(
         h, norm.num_groups, norm.weight, norm.bias, eps=norm.eps, silu=silu, scale=scale, shift=shift, offset=offset

@@ -232,7 +232,7 @@ class Tap(nn.Module, ABC):
         """h in the site's layout, the prepared signal and emb (B, E) -> h, of the same shape and dtype. Every step."""
 
     def modulation(self, signal: Signal, emb: Tensor) -> Modulation | None:
-        """Scale and shift (B, C) if all that forward does is h (1 + scale) + shift, so that a kernel may do it; None: it is not."""
+        """Scale and shift (B, C) if all that forward does is h (1 + scale) + shift, so that a kernel may do it; else None."""
         del signal, emb
         return None
 
@@ -329,7 +329,7 @@ class Backbone(nn.Module, ABC):
 
 
 class Settling(ABC):
-    """A module that can be laid out for drawing alone, once its weights will not change any more: the same function, to rounding."""
+    """A module that can be laid out for drawing alone, when its weights change no more: the same function, to rounding."""
 
     @abstractmethod
     def settle(self) -> None:

@@ -41,5 +41,5 @@ class ResnetBlock(nn.Module, Settling):
         """The first convolution's bias joins the time's, which is added right after it."""
         if self.conv1.bias is not None:
             with torch.no_grad():
-                self.time.bias += self.conv1.bias
+                self.time.bias.add_(self.conv1.bias)
             self.conv1.bias = None

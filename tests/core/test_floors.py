@@ -18,6 +18,7 @@ FLOORS = {
     "compare": 5,
     "engine": 4,
     "build": 3,
+    "fast": 3,
     "model": 3,
     "registry": 2,
     "scaffold": 2,

@@ -1,7 +1,7 @@
 """The gated GELU in Triton, with its gradient."""
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportUntypedFunctionDecorator=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false, reportArgumentType=false
 # Triton's functions are compiled from their source: their parameters are pointers, numbers and compile-time constants.
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """How the kernels of group normalisation are launched: which of them, over how many pixels and channels at a time."""
 
+# pyright: reportArgumentType=false, reportCallIssue=false
+# To a type checker the compile-time constants of Triton's functions are a class of their own.
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -24,8 +27,11 @@ class Told(NamedTuple):
     @property
     def pointers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """With any tensor in the place of one that is not read."""
-        return self.weight, self.bias, self.weight if self.scale is None else self.scale, (
-            self.weight if self.shift is None else self.shift
+        return (
+            self.weight,
+            self.bias,
+            self.weight if self.scale is None else self.scale,
+            (self.weight if self.shift is None else self.shift),
         )
 
 
@@ -89,9 +95,7 @@ def _in_parts(
     )  # fmt: skip
 
 
-def backward(
-    x: Tensor, dy: Tensor, told: Told, mean: Tensor, rstd: Tensor, *, silu: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def backward(x: Tensor, dy: Tensor, told: Told, mean: Tensor, rstd: Tensor, *, silu: bool) -> tuple[Tensor, Tensor, Tensor]:
     """dx, and for each sample and channel the sums of the gradient and of the gradient times the normalised value, (B, C)."""
     b, c, rows, columns = x.shape
     groups, pixels = mean.shape[1], rows * columns

@@ -7,7 +7,7 @@ made of those two, `descend` the map's.
 """
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportUntypedFunctionDecorator=false
-# pyright: reportUnknownArgumentType=false, reportUnnecessaryComparison=false
+# pyright: reportUnknownArgumentType=false, reportUnnecessaryComparison=false, reportArgumentType=false
 # Triton's functions are compiled from their source: their parameters are pointers, numbers and compile-time constants.
 
 from __future__ import annotations

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from cdkit.diffusion.denoiser import Denoiser
+from cdkit.conditions import forms_of
 from cdkit.diffusion.random import generator
 from cdkit.errors import UsageError
 from cdkit.model.samples import Samples
-from cdkit.model.start import MASKED, Begun, Start, begun, masked_of, pasted, unit_noise
-from cdkit.parts import Grid, Guider, Sampler
+from cdkit.model.start import MASKED, Begun, Start, begun, masked_of, pasted
+from cdkit.model.walk import Recipe, Told
+from cdkit.parts import Stream
 
 if TYPE_CHECKING:
     from cdkit.model.model import Model, Raw, Values
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to draw, with everything decided: the parts made, the grid laid out."""
-
-    sampler: Sampler
-    guider: Guider | None
-    grid: Grid
-    words: Mapping[str, Any]  # the same in words, for the pictures' metadata
 
 
 def draw(
@@ -190,20 +180,21 @@ def _branches(model: Model, recipe: Recipe, raw: Raw) -> set[frozenset[str]]:
 def _drawn(model: Model, recipe: Recipe, raw: Raw, negative: Raw, seeds: Sequence[int], first: Begun | None = None) -> Tensor:
     generators = [generator(seed, "picture") for seed in seeds]
     noise = torch.stack([torch.randn(model.shape, generator=g) for g in generators]).to(model.device)
-    denoiser = Denoiser(
-        predict=model.backbone,
-        signals=model.branches(raw, len(seeds), negative),
-        diffusion=model.diffusion,
-        grid=recipe.grid,
-        guider=recipe.guider,
-        conditions=guided(model, raw),
-    )
-    if first is None:
-        clean = recipe.sampler(denoiser, unit_noise(noise, recipe.grid), recipe.grid, generators)
-    else:
-        clean = recipe.sampler(first.kept(denoiser), first.noised(noise, recipe.grid), recipe.grid, generators)
-    pixels = clean if model.autoencoder is None else model.autoencoder.decode(clean)
+    told = _told(model, raw, negative, len(seeds))
+    pixels = model.pace.pixels(model, model.pace.walk(model, recipe, told, noise, generators, first))
     return pixels.float().clamp(-1, 1).cpu()
+
+
+def _told(model: Model, raw: Raw, negative: Raw, n: int) -> Told:
+    """Every condition is encoded once. In a branch that silences it, it says what is unwanted or, failing that, its null."""
+    said, instead = model.encode(raw), model.encode(negative)
+    silent = {name: instead.get(name) or spread_out(model.pace.silent(model, name), n) for name in model.told}
+    return Told(said, silent, guided(model, raw))
+
+
+def spread_out(stream: Stream, n: int) -> Stream:
+    """A stream of one, n times."""
+    return Stream(**{form: value.expand(n, *value.shape[1:]) for form, value in forms_of(stream)})
 
 
 def _rows(raw: Raw, at: range) -> dict[str, Sequence[Any]]:
