@@ -20,9 +20,10 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
 from cdkit.activated import Modulating, Modulation, activated, by_kernel
+from cdkit.added import Passing, added
 from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
-from cdkit.kernels import gelu_gate
+from cdkit.kernels import gelu_gate, layer_normed
 
 __all__ = [
     "Adaptable",
@@ -56,6 +57,7 @@ __all__ = [
     "Modulation",
     "Mount",
     "NonNegative",
+    "Passing",
     "Positive",
     "PositiveFloat",
     "PromptError",
@@ -74,9 +76,11 @@ __all__ = [
     "UsageError",
     "Widths",
     "activated",
+    "added",
     "by_kernel",
     "cache_folder",
     "gelu_gate",
+    "layer_normed",
     "layers_of",
 ]
 
@@ -159,6 +163,10 @@ class Encoder(nn.Module, ABC):
     def adaptable(self) -> Mapping[str, Adaptable]:
         """The layers that a LoRA may adapt, by names within it; none unless it says."""
         return {}
+
+    def recordable(self) -> Sequence[nn.Module]:
+        """Networks within it that it calls with tensors alone and that wait for nothing: a GPU may replay their calls."""
+        return ()
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -32,6 +32,7 @@ FLOORS = {
     "version": 0,
     "cache": 0,
     "activated": 0,
+    "added": 0,
     "kernels": 0,
 }
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cdkit.diffusion.random import derive
 from cdkit.errors import CdkitError, SpecError
-from cdkit.parts import ConditioningInjector, Joined, Modulating, Modulation, SequenceTap, Signals, Site, Tap
+from cdkit.parts import ConditioningInjector, Joined, Modulating, Modulation, Passing, SequenceTap, Signals, Site, Tap
 from cdkit.spec.place import Place
 
 
@@ -43,6 +43,14 @@ class NormSlot(Slot, Modulating):
         return whole
 
 
+class BranchSlot(Slot, Passing):
+    """The slot of a `branch` site: with no tap it returns h as it came, and says so."""
+
+    @property
+    def passes(self) -> bool:
+        return not len(self.taps)
+
+
 def after(first: Modulation, second: Modulation) -> Modulation:
     """Two modulations as one: (h (1 + a) + b) (1 + c) + d = h (1 + a + c + a c) + b (1 + c) + d."""
     (a, b), (c, d) = first, second
@@ -62,7 +70,7 @@ class SequenceSlot(Slot):
         return joined
 
 
-SLOTS: Mapping[str, type[Slot]] = {"sequence": SequenceSlot, "norm": NormSlot}
+SLOTS: Mapping[str, type[Slot]] = {"sequence": SequenceSlot, "norm": NormSlot, "branch": BranchSlot}
 
 
 def append(joined: Joined, extra: Joined) -> Joined:

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 WARM = 2  # calls before it is recorded: kernels are chosen and compiled in them
 
 
 class Captured:
-    """function(*inputs, *constants) -> a tensor; every later call has tensors of the same shapes, dtypes and device.
+    """function(*inputs, *constants) -> a tree of tensors; every later call has tensors of the same shapes, dtypes and device.
 
     constants are copied only when they come in another list than last time. Raises RuntimeError where the function does what
     cannot be recorded: waiting for the GPU, or copying from the CPU.
@@ -20,7 +21,7 @@ class Captured:
 
     def __init__(
         self,
-        function: Callable[..., Tensor],
+        function: Callable[..., Any],
         inputs: Sequence[Tensor],
         constants: Sequence[Tensor] = (),
         warm: Callable[[], Any] | None = None,
@@ -29,7 +30,7 @@ class Captured:
         self._constants = [tensor.clone() for tensor in constants]
         self._given: Sequence[Tensor] | None = None
 
-        def call() -> Tensor:
+        def call() -> Any:
             return function(*self._inputs, *self._constants)
 
         _aside(warm or call)
@@ -37,14 +38,14 @@ class Captured:
         with torch.cuda.graph(self._graph):
             self._out = call()
 
-    def __call__(self, inputs: Sequence[Tensor], constants: Sequence[Tensor] = ()) -> Tensor:
-        """A new tensor; nothing waits."""
+    def __call__(self, inputs: Sequence[Tensor], constants: Sequence[Tensor] = ()) -> Any:
+        """New tensors; nothing waits."""
         _copy(self._inputs, inputs)
         if constants is not self._given:
             _copy(self._constants, constants)
             self._given = constants
         self._graph.replay()
-        return self._out.clone()
+        return tree_map_only(Tensor, Tensor.clone, self._out)
 
 
 def _aside(call: Callable[[], Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,15 +12,17 @@ from torch import Tensor
 from cdkit.fast.attention import best_attention
 from cdkit.fast.captured import Captured
 from cdkit.fast.recent import Recent
+from cdkit.fast.recorded import attempt, record
 from cdkit.fast.rehearsal import rehearse
 from cdkit.fast.shapes import row_of, shapes
 from cdkit.fast.stepped import Stepped
 from cdkit.kernels import fast
 from cdkit.model.walk import Recipe, Told, walk
-from cdkit.parts import Stream
+from cdkit.parts import Encoder, Stream
 
 if TYPE_CHECKING:
     from cdkit.model import Model
+    from cdkit.model.model import Raw
     from cdkit.model.start import Begun
 
 KEPT = 4  # recordings that are held: each holds the memory of its activations
@@ -51,6 +52,14 @@ class Fast:
                 return loop([noise, *row_of(told.said).tensors, *row_of(told.silent).tensors])
             predict = self._stepped if self.graphs else model.backbone
             return walk(model, recipe, told, noise, generators, first, predict)
+
+    def encode(self, model: Model, raw: Raw) -> dict[str, Stream]:
+        with self._on():
+            streams = model.encode(raw)
+            for reader in model.readers.values() if self.graphs else ():
+                for network in reader.encoder.recordable() if isinstance(reader.encoder, Encoder) else ():
+                    record(network)
+            return streams
 
     def silent(self, model: Model, name: str) -> Stream:
         """The null of one picture, which a frozen encoder reads once and for all."""
@@ -88,8 +97,4 @@ class Fast:
             own = told._replace(said=said.streams(rest[: len(said.tensors)]), silent=silent.streams(rest[len(said.tensors) :]))
             return walk(model, recipe, own, noise, (), None, model.backbone)
 
-        try:
-            return Captured(call, tensors)
-        except RuntimeError as error:
-            logging.getLogger("cdkit").warning("a sampling by %r is drawn step by step: %s", recipe.sampler, error)
-            return None
+        return attempt(call, list(tensors))

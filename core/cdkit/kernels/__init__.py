@@ -5,6 +5,8 @@ What is exported computes the plain mathematics unless `fast()` is on and the te
 
 from cdkit.kernels.gate import gelu_gate
 from cdkit.kernels.norm import normalised
+from cdkit.kernels.plus import adds, plus
+from cdkit.kernels.rows import layer_normed
 from cdkit.kernels.switch import fast, is_fast
 
-__all__ = ["fast", "gelu_gate", "is_fast", "normalised"]
+__all__ = ["adds", "fast", "gelu_gate", "is_fast", "layer_normed", "normalised", "plus"]

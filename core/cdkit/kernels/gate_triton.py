@@ -13,34 +13,39 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 1024
+ROWS, COLUMNS = 8, 256  # of a tile
 
 
 @triton.jit
-def _split(both, K, BLOCK: tl.constexpr):
-    row, k = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    counts = k < K
-    at = row * 2 * K + k
+def _split(both, N, K, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """A tile's values and gates, the share of each gate that passes, and where they lie in `both` and in the answer."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    k = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    counts = (row < N)[:, None] & (k < K)[None, :]
+    at = row[:, None] * 2 * K + k[None, :]
     value = tl.load(both + at, mask=counts, other=0.0).to(tl.float32)
     gate = tl.load(both + at + K, mask=counts, other=0.0).to(tl.float32)
     share = 0.5 * (1 + tl.erf(gate * 0.7071067811865476))
-    return value, gate, share, row, k, counts
+    return value, gate, share, at, row[:, None] * K + k[None, :], counts
 
 
 @triton.jit
-def _up(both, out, K, BLOCK: tl.constexpr):
-    value, gate, share, row, k, counts = _split(both, K, BLOCK)
-    tl.store(out + row * K + k, (value * gate * share).to(out.dtype.element_ty), mask=counts)
+def _up(both, out, N, K, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    value, gate, share, _, place, counts = _split(both, N, K, ROWS, COLUMNS)
+    tl.store(out + place, (value * gate * share).to(out.dtype.element_ty), mask=counts)
 
 
 @triton.jit
-def _down(both, grad, dboth, K, BLOCK: tl.constexpr):
-    value, gate, share, row, k, counts = _split(both, K, BLOCK)
-    d = tl.load(grad + row * K + k, mask=counts, other=0.0).to(tl.float32)
+def _down(both, grad, dboth, N, K, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    value, gate, share, at, place, counts = _split(both, N, K, ROWS, COLUMNS)
+    d = tl.load(grad + place, mask=counts, other=0.0).to(tl.float32)
     slope = share + gate * tl.exp(-0.5 * gate * gate) * 0.3989422804014327
-    at = row * 2 * K + k
     tl.store(dboth + at, (d * gate * share).to(dboth.dtype.element_ty), mask=counts)
     tl.store(dboth + at + K, (d * value * slope).to(dboth.dtype.element_ty), mask=counts)
+
+
+def _tiles(n: int, k: int) -> tuple[int, int]:
+    return triton.cdiv(n, ROWS), triton.cdiv(k, COLUMNS)
 
 
 class GeluGateFunction(torch.autograd.Function):
@@ -50,7 +55,8 @@ class GeluGateFunction(torch.autograd.Function):
     def forward(ctx: Any, both: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         k = both.shape[-1] // 2
         out = both.new_empty((*both.shape[:-1], k))
-        _up[(out.numel() // k, triton.cdiv(k, BLOCK))](both, out, k, BLOCK=BLOCK)
+        n = out.numel() // k
+        _up[_tiles(n, k)](both, out, n, k, ROWS=ROWS, COLUMNS=COLUMNS)
         ctx.save_for_backward(both)
         return out
 
@@ -60,5 +66,6 @@ class GeluGateFunction(torch.autograd.Function):
         k = both.shape[-1] // 2
         dboth = torch.empty_like(both)
         grad = grads[0].contiguous()
-        _down[(grad.numel() // k, triton.cdiv(k, BLOCK))](both, grad, dboth, k, BLOCK=BLOCK)
+        n = grad.numel() // k
+        _down[_tiles(n, k)](both, grad, dboth, n, k, ROWS=ROWS, COLUMNS=COLUMNS)
         return dboth

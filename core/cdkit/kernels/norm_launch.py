@@ -13,7 +13,7 @@ from torch import Tensor
 from cdkit.kernels import norm_triton as kernels
 
 MOST = 32768  # values that one program of `whole` holds in registers
-FEW = 512  # programs below which a map is not spread over the GPU; then smaller chunks are taken
+FEW = 1024  # programs that fill a GPU; with more, each takes several rounds
 
 
 class Told(NamedTuple):
@@ -72,26 +72,22 @@ def _in_parts(
     x: Tensor, y: Tensor, told: Told, offset: Tensor | None, mean: Tensor, rstd: Tensor,
     pixels: int, width: int, eps: float, silu: bool,
 ) -> None:  # fmt: skip
-    b, groups = mean.shape
-    channels = x.shape[1]
-    tile = max(1, min(groups, 128 // width))  # groups that lie in about 256 bytes
-    tiles, bc, bg = -(-groups // tile), power(tile * width), power(tile)
-    bp = 8192 // bc
-    while bp > 16 and b * tiles * -(-pixels // bp) < FEW:
-        bp //= 2
-    part = bp
-    while -(-pixels // part) > 256:
-        part *= 2
-    chunks = -(-pixels // part)
-    part_mean, part_square = (torch.empty((b, groups, chunks), dtype=torch.float32, device=x.device) for _ in range(2))
+    b, channels = x.shape[:2]
+    groups = mean.shape[1]
+    bc = min(64, power(channels))
+    bp, tiles = 2048 // bc, -(-channels // bc)
+    rounds = max(1, min(16, b * pixels * tiles // (bp * FEW)))
+    chunks = -(-pixels // (bp * rounds))
+    part = torch.empty((2, b, chunks, channels), dtype=torch.float32, device=x.device)
+    kernels.parts[(b, chunks, tiles)](x, part, pixels, channels, chunks, ROUNDS=rounds, BP=bp, BC=bc, num_warps=4)
     moved = x if offset is None else offset
-    shapes = {"WIDTH": width, "GT": tile, "BC": bc, "BG": bg, "MOVED": offset is not None}
-    kernels.parts[(b, chunks, tiles)](
-        x, moved, part_mean, part_square, pixels, channels, groups, chunks, **shapes, BP=part, num_warps=4
+    kernels.joined[(b, groups)](
+        part, moved, mean, rstd, pixels, channels, groups, chunks, eps,
+        PART=bp * rounds, WIDTH=width, BN=power(chunks), BC=power(width), MOVED=offset is not None, num_warps=4,
     )  # fmt: skip
-    kernels.spread[(b, -(-pixels // bp), tiles)](
-        x, y, *told.pointers, moved, part_mean, part_square, mean, rstd, pixels, channels, groups, chunks, eps,
-        **shapes, PART=part, BN=power(chunks), BP=bp, TOLD=told.scale is not None, SILU=silu, num_warps=4,
+    kernels.spread[(b, chunks, tiles)](
+        x, y, *told.pointers, moved, mean, rstd, pixels, channels, groups,
+        WIDTH=width, ROUNDS=rounds, BP=bp, BC=bc, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu, num_warps=4,
     )  # fmt: skip
 
 
@@ -102,7 +98,7 @@ def backward(x: Tensor, dy: Tensor, told: Told, mean: Tensor, rstd: Tensor, *, s
     width = c // groups
     bc = min(64, power(c))
     bp = 4096 // bc
-    rounds = max(1, min(8, b * pixels * c // (bp * bc * 4 * FEW)))
+    rounds = max(1, min(16, b * pixels * c // (bp * bc * FEW)))
     chunks = -(-pixels // (bp * rounds))
     sums = torch.empty((2, b, chunks, c), dtype=torch.float32, device=x.device)
     shapes = {"WIDTH": width, "BP": bp, "BC": bc, "TOLD": told.scale is not None, "SILU": silu, "num_warps": 4}

@@ -1,7 +1,8 @@
 """Group normalisation with channels side by side, in Triton: a map is (B, P, C), P pixels.
 
 Forward, small maps: `whole`, one program a sample and group, which reads once and writes once. Forward, large maps: `parts`
-leaves mean and squared deviations of each chunk of pixels, `spread` joins them (Chan et al. 1979) and normalises. Backward:
+leaves each channel's mean and squared deviations over a chunk of pixels, `joined` joins them (Chan et al. 1979), `spread`
+normalises. Backward:
 `slopes` sums, for each sample and channel, the gradient and the gradient times the normalised value; every other gradient is
 made of those two, `descend` the map's.
 """
@@ -60,66 +61,76 @@ def whole(
 
 @triton.jit
 def parts(
-    x, offset, part_mean, part_square, P, C, G, chunks,
-    WIDTH: tl.constexpr, GT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BG: tl.constexpr, MOVED: tl.constexpr,
+    x, part, P, C, chunks, ROUNDS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """One program: one sample b, BP pixels, GT groups: their mean and their sum of squared deviations, (B, G, chunks)."""
-    b, chunk, tile = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    p, k, j = chunk * BP + tl.arange(0, BP), tl.arange(0, BC), tl.arange(0, BG)
-    c = tile * GT * WIDTH + k
-    counts = (k < GT * WIDTH) & (c < C)
-    inside = (p < P)[:, None] & counts[None, :]
-    v = tl.load(x + b * P * C + p[:, None] * C + c[None, :], mask=inside, other=0.0).to(tl.float32)
+    """One program: one sample b, ROUNDS * BP pixels, BC channels -> mean and squared deviations of each, (2, B, chunks, C).
+
+    Sums are taken of what is left without the chunk's first pixel, so that nothing large cancels.
+    """
+    b, chunk = tl.program_id(0), tl.program_id(1)
+    c = tl.program_id(2) * BC + tl.arange(0, BC)
+    base = x + b * P * C + c[None, :]
+    first = chunk * ROUNDS * BP
+    about = tl.load(x + b * P * C + first * C + c, mask=c < C, other=0.0).to(tl.float32)
+    total, square = tl.zeros((BP, BC), tl.float32), tl.zeros((BP, BC), tl.float32)
+    for i in range(ROUNDS):
+        p = first + i * BP + tl.arange(0, BP)
+        inside = (p < P)[:, None] & (c < C)[None, :]
+        v = tl.load(base + p[:, None] * C, mask=inside, other=0.0).to(tl.float32)
+        v = tl.where(inside, v - about[None, :], 0.0)
+        total += v
+        square += v * v
+    n = tl.minimum(P - first, ROUNDS * BP).to(tl.float32)
+    s = tl.sum(total, axis=0)
+    at = (b * chunks + chunk) * C + c
+    tl.store(part + at, about + s / n, mask=c < C)
+    tl.store(part + tl.num_programs(0) * chunks * C + at, tl.sum(square, axis=0) - s * s / n, mask=c < C)
+
+
+@triton.jit
+def joined(
+    part, offset, mean, rstd, P, C, G, chunks, eps,
+    PART: tl.constexpr, WIDTH: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, MOVED: tl.constexpr,
+):  # fmt: skip
+    """One program: one sample, one group: its parts joined."""
+    b, g = tl.program_id(0), tl.program_id(1)
+    i, k = tl.arange(0, BN), tl.arange(0, BC)
+    c = g * WIDTH + k
+    inside = (i < chunks)[:, None] & (k < WIDTH)[None, :]
+    at = (b * chunks + i)[:, None] * C + c[None, :]
+    means = tl.load(part + at, mask=inside, other=0.0)
+    square = tl.load(part + tl.num_programs(0) * chunks * C + at, mask=inside, other=0.0)
     if MOVED:
-        v += tl.load(offset + b * C + c, mask=counts, other=0.0).to(tl.float32)[None, :]
-        v = tl.where(inside, v, 0.0)
-    mine = (k // WIDTH)[:, None] == j[None, :]
-    n = (tl.minimum(P - chunk * BP, BP) * WIDTH).to(tl.float32)
-    m = tl.sum(tl.where(mine, tl.sum(v, axis=0)[:, None], 0.0), axis=0) / n
-    of_channel = tl.sum(tl.where(mine, m[None, :], 0.0), axis=1)
-    d = tl.where(inside, v - of_channel[None, :], 0.0)
-    square = tl.sum(tl.where(mine, tl.sum(d * d, axis=0)[:, None], 0.0), axis=0)
-    g = tile * GT + j
-    there = (j < GT) & (g < G)
-    tl.store(part_mean + (b * G + g) * chunks + chunk, m, mask=there)
-    tl.store(part_square + (b * G + g) * chunks + chunk, square, mask=there)
+        means += tl.load(offset + b * C + c, mask=k < WIDTH, other=0.0).to(tl.float32)[None, :]
+    n = tl.where(inside, tl.minimum(P - i * PART, PART).to(tl.float32)[:, None], 0.0)
+    m = tl.sum(n * means) / (P * WIDTH)
+    apart = tl.where(inside, means - m, 0.0)
+    tl.store(mean + b * G + g, m)
+    tl.store(rstd + b * G + g, tl.rsqrt(tl.sum(square + n * apart * apart) / (P * WIDTH) + eps))
 
 
 @triton.jit
 def spread(
-    x, y, weight, bias, scale, shift, offset, part_mean, part_square, mean, rstd, P, C, G, chunks, eps,
-    WIDTH: tl.constexpr, GT: tl.constexpr, PART: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
-    BG: tl.constexpr, TOLD: tl.constexpr, MOVED: tl.constexpr, SILU: tl.constexpr,
+    x, y, weight, bias, scale, shift, offset, mean, rstd, P, C, G,
+    WIDTH: tl.constexpr, ROUNDS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+    TOLD: tl.constexpr, MOVED: tl.constexpr, SILU: tl.constexpr,
 ):  # fmt: skip
-    """One program: one sample b, BP pixels, GT groups, whose parts of PART pixels are joined first."""
-    b, chunk, tile = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    j, i = tl.arange(0, BG), tl.arange(0, BN)
-    g = tile * GT + j
-    there = ((j < GT) & (g < G))[:, None] & (i < chunks)[None, :]
-    at = (b * G + g)[:, None] * chunks + i[None, :]
-    n = tl.where(there, (tl.minimum(P - i * PART, PART) * WIDTH)[None, :].to(tl.float32), 0.0)
-    means = tl.load(part_mean + at, mask=there, other=0.0)
-    m = tl.sum(n * means, axis=1) / (P * WIDTH)
-    apart = means - m[:, None]
-    square = tl.sum(tl.load(part_square + at, mask=there, other=0.0) + n * apart * apart, axis=1)
-    r = tl.rsqrt(square / (P * WIDTH) + eps)
-    if chunk == 0:
-        tl.store(mean + b * G + g, m, mask=(j < GT) & (g < G))
-        tl.store(rstd + b * G + g, r, mask=(j < GT) & (g < G))
-    p, k = chunk * BP + tl.arange(0, BP), tl.arange(0, BC)
-    c = tile * GT * WIDTH + k
-    counts = (k < GT * WIDTH) & (c < C)
-    inside = (p < P)[:, None] & counts[None, :]
-    mine = (k // WIDTH)[:, None] == j[None, :]
-    mc = tl.sum(tl.where(mine, m[None, :], 0.0), axis=1)
-    rc = tl.sum(tl.where(mine, r[None, :], 0.0), axis=1)
-    w, o = _affine(weight, bias, scale, shift, b, c, C, counts, TOLD)
+    """One program: one sample b, ROUNDS * BP pixels, BC channels, each of them scaled and shifted."""
+    b, chunk = tl.program_id(0), tl.program_id(1)
+    c = tl.program_id(2) * BC + tl.arange(0, BC)
+    g = b * G + c // WIDTH
+    w, o = _affine(weight, bias, scale, shift, b, c, C, c < C, TOLD)
+    m = tl.load(mean + g, mask=c < C, other=0.0)
     if MOVED:
-        mc -= tl.load(offset + b * C + c, mask=counts, other=0.0).to(tl.float32)
-    place = b * P * C + p[:, None] * C + c[None, :]
-    v = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
-    z = _activated((v - mc[None, :]) * (rc * w)[None, :] + o[None, :], SILU)
-    tl.store(y + place, z.to(y.dtype.element_ty), mask=inside)
+        m -= tl.load(offset + b * C + c, mask=c < C, other=0.0).to(tl.float32)
+    w *= tl.load(rstd + g, mask=c < C, other=0.0)
+    for i in range(ROUNDS):
+        p = (chunk * ROUNDS + i) * BP + tl.arange(0, BP)
+        inside = (p < P)[:, None] & (c < C)[None, :]
+        at = b * P * C + p[:, None] * C + c[None, :]
+        v = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+        z = _activated((v - m[None, :]) * w[None, :] + o[None, :], SILU)
+        tl.store(y + at, z.to(y.dtype.element_ty), mask=inside)
 
 
 @triton.jit

@@ -187,7 +187,7 @@ def _drawn(model: Model, recipe: Recipe, raw: Raw, negative: Raw, seeds: Sequenc
 
 def _told(model: Model, raw: Raw, negative: Raw, n: int) -> Told:
     """Every condition is encoded once. In a branch that silences it, it says what is unwanted or, failing that, its null."""
-    said, instead = model.encode(raw), model.encode(negative)
+    said, instead = (model.pace.encode(model, given) for given in (raw, negative))
     silent = {name: instead.get(name) or spread_out(model.pace.silent(model, name), n) for name in model.told}
     return Told(said, silent, guided(model, raw))
 

@@ -14,7 +14,7 @@ from cdkit.model.start import unit_noise
 from cdkit.parts import Grid, Guider, Sampler, Stream
 
 if TYPE_CHECKING:
-    from cdkit.model.model import Model
+    from cdkit.model.model import Model, Raw
     from cdkit.model.start import Begun
 
 
@@ -57,6 +57,10 @@ class Pace(Protocol):
         """Clean pictures or latents (B, C, H, W) from noise of that shape; from a picture where there is a first."""
         ...
 
+    def encode(self, model: Model, raw: Raw) -> dict[str, Stream]:
+        """The streams of the conditions whose column is given."""
+        ...
+
     def silent(self, model: Model, name: str) -> Stream:
         """The null of one condition, of batch 1."""
         ...
@@ -79,6 +83,9 @@ class Plain:
         first: Begun | None,
     ) -> Tensor:
         return walk(model, recipe, told, noise, generators, first, model.backbone)
+
+    def encode(self, model: Model, raw: Raw) -> dict[str, Stream]:
+        return model.encode(raw)
 
     def silent(self, model: Model, name: str) -> Stream:
         return model.null(name, 1)
