@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
 @click.option("--no-metadata", is_flag=True, help="Leave the recipe out of the PNGs.")
 @click.option("--fallback", is_flag=True, help="Where the latest checkpoint is damaged, take an older one.")
+@click.option("--fast", type=click.Choice(["on", "off"]), default="on", show_default=True, help="On a GPU: bfloat16, recorded.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     run: str,
@@ -55,6 +56,7 @@ def command(
     device: str | None,
     no_metadata: bool,
     fallback: bool,
+    fast: str,
     as_json: bool,
 ) -> None:
     """Draw with RUN: a run folder, a diffusers folder, or the name of a model that ships in a package (animals).
@@ -66,6 +68,7 @@ def command(
     from cdkit.engine.prompts import read_prompts
     from cdkit.engine.said import said
     from cdkit.engine.setting_out import size_of, start_of
+    from cdkit.fast import hasten
 
     asked = [*prompts, *(read_prompts(prompts_file) if prompts_file else ())]
     height, width = size_of(image, height, width)
@@ -75,6 +78,8 @@ def command(
         added = model.lora(path, scale)
         if not as_json:
             click.echo(f"{path}: {added.summary()}, times {scale:g}")
+    if fast == "on" and model.device.type == "cuda":
+        hasten(model)
     values = said(model, asked, given, n)
     samples = model.sample(
         values,

@@ -22,6 +22,7 @@ from cdkit.cli.failures import tell
     "--fallback", is_flag=True, help="Where the latest checkpoint is damaged, set it aside and go on from an older one."
 )
 @click.option("--allow-data-change", is_flag=True, help="Go on with a run although its data set has changed.")
+@click.option("--fast", type=click.Choice(["on", "off"]), default="on", show_default=True, help="On a GPU, by every exact means.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(
     spec: Path,
@@ -34,6 +35,7 @@ def command(
     override: bool,
     fallback: bool,
     allow_data_change: bool,
+    fast: str,
     as_json: bool,
 ) -> None:
     """Train SPEC. The same command again goes on where a run stopped; Ctrl-C saves first.
@@ -68,6 +70,7 @@ def command(
         override=override,
         fallback=fallback,
         allow_data_change=allow_data_change,
+        fast=fast == "on",
         say=say,
     )
     latest = run.latest()

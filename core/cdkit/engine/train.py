@@ -46,6 +46,7 @@ from cdkit.engine.weights import (
     weights_of,
 )
 from cdkit.errors import CheckpointError, DataError, NumericsError, UsageError
+from cdkit.fast.training import Training, laid_out, quick, small
 from cdkit.parts import Dataset
 from cdkit.spec import Spec
 from cdkit.version import VERSION
@@ -64,25 +65,26 @@ def train(
     override: bool = False,
     fallback: bool = False,
     allow_data_change: bool = False,
+    fast: bool = True,
     say: Say = print,
 ) -> Run:
     """Train a spec into the run folder `out`, or go on where it stopped. Returns the run.
 
     init_from: start a new run from this one's weights. minutes: stop, saved, after about so long. override: go on although
     the spec has changed. fallback: set a damaged checkpoint aside and go on from an older one. allow_data_change: go on although
-    the data set has changed. Raises Stopped after a signal, NumericsError before an update that would spoil the weights,
-    DataError for pictures that cannot be read, and EnvironmentFault for memory that is not there; all that was learned by then
-    is saved, or was before.
+    the data set has changed. fast: on a GPU, by every exact means (`cdkit.fast`). Raises Stopped after a signal, NumericsError
+    before an update that would spoil the weights, DataError for pictures that cannot be read, and EnvironmentFault for memory
+    that is not there; all that was learned by then is saved, or was before.
     """
     check_base(spec, out, init_from)
     with stoppable() as stop:
         # A run that cannot begin leaves no folder: a new one is made only when its data and its device are known to be there.
-        trainer = None if (out / SPEC).is_file() else Trainer(spec, Run(out), pick_device(device), say)
+        trainer = None if (out / SPEC).is_file() else Trainer(spec, Run(out), pick_device(device), say, fast=fast)
         run = Run(out) if override and (out / SPEC).is_file() else Run.create(out, spec)
         with run.lock():
             if override:
                 run.rewrite(spec)
-            trainer = trainer or Trainer(spec, run, pick_device(device), say)
+            trainer = trainer or Trainer(spec, run, pick_device(device), say, fast=fast)
             trainer.begin(init_from, fallback=fallback, same_data=not (allow_data_change or override))
             with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
                 trainer.go(stop, minutes)
@@ -101,7 +103,7 @@ def check_base(spec: Spec, out: Path, init_from: Run | None) -> None:
 class Trainer:
     """Everything that a training has in hand. `step` counts the updates that were made."""
 
-    def __init__(self, spec: Spec, run: Run, device: torch.device, say: Say) -> None:
+    def __init__(self, spec: Spec, run: Run, device: torch.device, say: Say, *, fast: bool = True) -> None:
         from cdkit.engine.evaluate import make_dataset
 
         self.spec, self.run, self.device, self.say = spec, run, device, say
@@ -114,6 +116,8 @@ class Trainer:
         self._note_few()
         self._fit_encoders()
         self.model.to(device).train()
+        self.quick = fast and device.type == "cuda"
+        self._hasten()
         self.optimizer = make_optimizer(self.model, self.options)
         self.ema = None if self.options.ema is None else Ema(self.model, self.options.ema)
         self.power = PowerEma(self.model, self.options.ema_lengths)
@@ -139,6 +143,15 @@ class Trainer:
             reader = self.model.readers[name]
             values = (value for example in self.batches.examples for value in example.values[reader.column])
             reader.encoder.fit(values)  # pyright: ignore[reportCallIssue]
+
+    def _hasten(self) -> None:
+        """Laid out for a GPU; a small network's passes are replayed, where they alone make the gradients of one update."""
+        if not self.quick:
+            return
+        laid_out(self.model.backbone)
+        alone = self.spec.lora is None and self.options.accumulate == 1 and not self.options.compile
+        if self.spec.task == "denoise" and alone and small(self.model.backbone):
+            self.model.pace = Training(self.model.backbone)
 
     def _compiled(self) -> Any:
         self.model.backbone.compile(dynamic=False)
@@ -226,7 +239,8 @@ class Trainer:
         journal = Journal(self.run.path, self.step)
         self.callbacks.tell("began", self.run.path, self.step, self.options.steps)
         try:
-            with progress(self.options.steps, self.step) as report, closing(self._groups()) as groups:
+            hurry = quick(self.device) if self.quick else nullcontext()
+            with hurry, progress(self.options.steps, self.step) as report, closing(self._groups()) as groups:
                 for group in groups:
                     with memory_blamed(f"{self.run.path}: step {self.step + 1}", self.options, self.device):
                         self._update(group, journal)

@@ -17,7 +17,7 @@ from cdkit.fast.rehearsal import rehearse
 from cdkit.fast.shapes import row_of, shapes
 from cdkit.fast.stepped import Stepped
 from cdkit.kernels import fast
-from cdkit.model.walk import Recipe, Told, walk
+from cdkit.model.walk import Plain, Recipe, Told, walk
 from cdkit.parts import Encoder, Stream
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KEPT = 4  # recordings that are held: each holds the memory of its activations
 
 
-class Fast:
+class Fast(Plain):
     """Belongs to one model, whose weights do not change any more, but for their values."""
 
     def __init__(self, model: Model, *, graphs: bool) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,11 @@ from cdkit.fast.attention import best_attention
 from cdkit.fast.recent import Recent
 from cdkit.fast.shapes import shapes
 from cdkit.kernels import fast
+from cdkit.model.walk import Plain
 from cdkit.parts import Signals
+
+if TYPE_CHECKING:
+    from cdkit.model import Model
 
 SMALL = 100_000_000  # weights; a larger network keeps its GPU busy without being replayed
 KEPT = 4  # lengths of text, say
@@ -29,7 +34,8 @@ def quick(device: torch.device) -> Generator[None]:
     strict = torch.are_deterministic_algorithms_enabled()
     before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, not strict
     try:
-        with fast():
+        with fast(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The AccumulateGrad node's stream")  # recorded on a stream of its own, as is meant
             if strict:
                 yield
             else:
@@ -46,6 +52,20 @@ def laid_out(backbone: nn.Module) -> nn.Module:
 
 def small(network: nn.Module) -> bool:
     return sum(parameter.numel() for parameter in network.parameters()) <= SMALL
+
+
+class Training(Plain):
+    """How a small model learns on a GPU: its backbone's passes are replayed. It draws plainly.
+
+    The backbone holds every weight that the passes change: no LoRA beside it, and one pass an update, for a second would
+    overwrite the gradients of the first.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        self._replayed = Replayed(backbone)
+
+    def predict(self, model: Model, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+        return self._replayed(x, t, signals) if torch.is_grad_enabled() else model.backbone(x, t, signals)
 
 
 class Replayed:

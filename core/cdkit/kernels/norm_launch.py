@@ -40,6 +40,11 @@ def power(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
+def rounds_of(wanted: int) -> int:
+    """A power of two from 1 to 16, so that few kernels are compiled."""
+    return 1 << min(4, max(wanted, 1).bit_length() - 1)
+
+
 def forward(
     x: Tensor, groups: int, told: Told, offset: Tensor | None, *, eps: float, silu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,7 +81,7 @@ def _in_parts(
     groups = mean.shape[1]
     bc = min(64, power(channels))
     bp, tiles = 2048 // bc, -(-channels // bc)
-    rounds = max(1, min(16, b * pixels * tiles // (bp * FEW)))
+    rounds = rounds_of(b * pixels * tiles // (bp * FEW))
     chunks = -(-pixels // (bp * rounds))
     part = torch.empty((2, b, chunks, channels), dtype=torch.float32, device=x.device)
     kernels.parts[(b, chunks, tiles)](x, part, pixels, channels, chunks, ROUNDS=rounds, BP=bp, BC=bc, num_warps=4)
@@ -98,7 +103,7 @@ def backward(x: Tensor, dy: Tensor, told: Told, mean: Tensor, rstd: Tensor, *, s
     width = c // groups
     bc = min(64, power(c))
     bp = 4096 // bc
-    rounds = max(1, min(16, b * pixels * c // (bp * bc * FEW)))
+    rounds = rounds_of(b * pixels * c // (bp * bc * FEW))
     chunks = -(-pixels // (bp * rounds))
     sums = torch.empty((2, b, chunks, c), dtype=torch.float32, device=x.device)
     shapes = {"WIDTH": width, "BP": bp, "BC": bc, "TOLD": told.scale is not None, "SILU": silu, "num_warps": 4}

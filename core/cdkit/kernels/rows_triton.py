@@ -32,13 +32,13 @@ def _forward(x, y, weight, bias, mean, rstd, N, C, eps, ROWS: tl.constexpr, BC: 
 
 
 @triton.jit
-def _backward(x, dy, dx, weight, mean, rstd, sums, N, C, rounds, ROWS: tl.constexpr, BC: tl.constexpr):
-    """dx of `rounds` times ROWS rows, and what they add to the gradients of weight and bias: sums (programs, 2, C)."""
+def _backward(x, dy, dx, weight, mean, rstd, sums, N, C, ROUNDS: tl.constexpr, ROWS: tl.constexpr, BC: tl.constexpr):
+    """dx of ROUNDS times ROWS rows, and what they add to the gradients of weight and bias: sums (programs, 2, C)."""
     c = tl.arange(0, BC)
     w = tl.load(weight + c, mask=c < C, other=0.0).to(tl.float32)
     dweight, dbias = tl.zeros((ROWS, BC), tl.float32), tl.zeros((ROWS, BC), tl.float32)
-    for i in range(rounds):
-        r = (tl.program_id(0) * rounds + i) * ROWS + tl.arange(0, ROWS)
+    for i in range(ROUNDS):
+        r = (tl.program_id(0) * ROUNDS + i) * ROWS + tl.arange(0, ROWS)
         inside = (r < N)[:, None] & (c < C)[None, :]
         at = r.to(tl.int64)[:, None] * C + c[None, :]
         m, s = tl.load(mean + r, mask=r < N, other=0.0), tl.load(rstd + r, mask=r < N, other=0.0)
@@ -83,9 +83,9 @@ class LayerNormFunction(torch.autograd.Function):
         n = x.numel() // c
         dx, dy, tile = torch.empty_like(x), grads[0].contiguous(), _tile(c)
         tiles = triton.cdiv(n, tile["ROWS"])
-        rounds = triton.cdiv(tiles, SHARES)
+        rounds = triton.next_power_of_2(triton.cdiv(tiles, SHARES))
         programs = triton.cdiv(tiles, rounds)
         sums = torch.empty((programs, 2, c), dtype=torch.float32, device=x.device)
-        _backward[(programs,)](x, dy, dx, weight, mean, rstd, sums, n, c, rounds, **tile)
+        _backward[(programs,)](x, dy, dx, weight, mean, rstd, sums, n, c, ROUNDS=rounds, **tile)
         dweight, dbias = sums.sum(0)
         return dx, dweight.to(weight.dtype), dbias.to(bias.dtype), None

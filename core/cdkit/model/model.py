@@ -90,7 +90,8 @@ class Model(nn.Module):
 
         keep: for each condition (B,) bool, False where it keeps silent; a condition that is not in it is told.
         """
-        return self.backbone(x, t, self.prepare(self.joined(self.silenced(self.encode(raw), keep or {}))))
+        signals = self.prepare(self.joined(self.silenced(self.encode(raw), keep or {})))
+        return self.pace.predict(self, x, t, signals)
 
     def encode(self, raw: Raw) -> dict[str, Stream]:
         """The streams of the conditions whose column is given; joiners come later, in `joined`."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cdkit.diffusion.denoiser import Denoiser, Predict
 from cdkit.model.start import unit_noise
-from cdkit.parts import Grid, Guider, Sampler, Stream
+from cdkit.parts import Grid, Guider, Sampler, Signals, Stream
 
 if TYPE_CHECKING:
     from cdkit.model.model import Model, Raw
@@ -57,6 +57,10 @@ class Pace(Protocol):
         """Clean pictures or latents (B, C, H, W) from noise of that shape; from a picture where there is a first."""
         ...
 
+    def predict(self, model: Model, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+        """What the backbone predicts, in training."""
+        ...
+
     def encode(self, model: Model, raw: Raw) -> dict[str, Stream]:
         """The streams of the conditions whose column is given."""
         ...
@@ -83,6 +87,9 @@ class Plain:
         first: Begun | None,
     ) -> Tensor:
         return walk(model, recipe, told, noise, generators, first, model.backbone)
+
+    def predict(self, model: Model, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+        return model.backbone(x, t, signals)
 
     def encode(self, model: Model, raw: Raw) -> dict[str, Stream]:
         return model.encode(raw)
