@@ -62,11 +62,14 @@ class Half(nn.Module, Settling):
         check_size(x, self.multiple)
         emb = self.time(t, x.dtype)
         emb = self.embed_site(emb, signals, emb)
-        moment = Moment(emb, self.projections(emb) if self.projections is not None else ())
+        moment = self._moment(emb)
         skips = [self.input_site(self.stem(x), signals, emb)]
         for level in self.down:
             skips += level(skips[-1], moment, signals)
         return self.mid(skips[-1], moment, signals), skips, moment
+
+    def _moment(self, emb: Tensor) -> Moment:
+        return Moment(emb, self.projections(emb) if self.projections is not None else ())
 
     def settle(self) -> None:
         """Every residual block's answer to the time in one product."""

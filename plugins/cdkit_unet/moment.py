@@ -16,6 +16,10 @@ class Moment(NamedTuple):
     emb: Tensor
     offsets: Sequence[Tensor] = ()
 
+    def offset(self, place: int, project: nn.Linear) -> Tensor:
+        """What the block at this place, with this projection, adds to each channel, (B, C)."""
+        return self.offsets[place] if self.offsets else project(F.silu(self.emb))
+
 
 class Projections:
     """Every residual block's projection of the time embedding as one product."""

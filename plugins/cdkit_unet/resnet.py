@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from cdkit.parts import Settling, Signals, activated, added
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cdkit_unet.common import Common
 from cdkit_unet.moment import Moment
@@ -35,9 +34,8 @@ class ResnetBlock(nn.Module, Settling):
 
     def forward(self, h: Tensor, moment: Moment, signals: Signals) -> Tensor:
         emb = moment.emb
-        offset = moment.offsets[self.place] if moment.offsets else self.time(F.silu(emb))
         branch = self.conv1(activated(self.norm1, self.norm1_site, h, signals, emb))
-        branch = activated(self.norm2, self.norm2_site, branch, signals, emb, offset)
+        branch = activated(self.norm2, self.norm2_site, branch, signals, emb, moment.offset(self.place, self.time))
         return added(self.shortcut(h), self.conv2, self.dropout(branch), self.branch_site, signals, emb)
 
     def settle(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ BOUNDS = {torch.float32: 2e-6, torch.bfloat16: 6e-3}
 
 
 def apart(found: Tensor, wanted: Tensor) -> float:
-    return float((found.double() - wanted.double()).norm() / wanted.double().norm())
+    found, wanted = found.detach().double(), wanted.detach().double()
+    return float((found - wanted).norm() / wanted.norm())
 
 
 def worst(found: Tensor, wanted: Tensor, inputs: list[Tensor], exact: list[Tensor]) -> float:
@@ -67,6 +69,14 @@ def test_layer_norm_and_gate(dtype: torch.dtype) -> None:
     value, gate = true.chunk(2, -1)
     with fast():
         assert worst(gelu_gate(mine), value * nn.functional.gelu(gate), [mine], [true]) < BOUNDS[dtype]
+
+
+@pytest.fixture(autouse=True)
+def exact_convolutions() -> Iterator[None]:
+    """float32 that is float32."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
 
 
 def made() -> Model:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 
 def apart(found: Tensor, wanted: Tensor) -> float:
-    return float((found.double() - wanted).norm() / wanted.norm())
+    return float((found.detach().double() - wanted.detach()).norm() / wanted.detach().norm())
 
 
 def pair(*shape: int, mean: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Kernels of our own against float64, forward and back, by Triton's interpreter; on a GPU, tests/gpu does the same at full size."""
+"""Kernels of our own against float64, forward and back, by Triton's interpreter; on a GPU, tests/gpu does it at full size."""
 
 from __future__ import annotations
 
