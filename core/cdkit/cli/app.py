@@ -19,6 +19,7 @@ VERBS = {
     "sample": "Draw what is said.",
     "evaluate": "Score a run: is what was said what was drawn?",
     "compare": "Which way of telling works best? Arms under one budget, and a verdict.",
+    "bench": "What a model takes on this machine, plainly and hastened.",
     "claim": "Published findings, tried again: reproduced, contradicted, or nobody can tell.",
     "convert": "Convert a model between runs, diffusers folders and single files.",
     "data": "List, fetch and show data sets.",
