@@ -1,6 +1,6 @@
 """Text encoder and 20 guided DDIM steps of Stable Diffusion 1's size, one picture, latents out: ours and diffusers' pipeline.
 
-python tests/benchmarks/pipeline.py [--folder FOLDER] [--only ours]    # the folder is made, with random weights, if it is not there
+python tests/benchmarks/pipeline.py [--folder FOLDER] [--only ours]    # the folder is made, if it is not there
 """
 
 from __future__ import annotations

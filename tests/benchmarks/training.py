@@ -1,4 +1,4 @@
-"""Training steps on a GPU: forward, back, clip, AdamW, in bfloat16 autocast over float32 weights; ours with its moving average too.
+"""Training steps on a GPU: forward, back, clip, AdamW, bfloat16 autocast over float32 weights; ours with its average too.
 
 python tests/benchmarks/training.py sd         # Stable Diffusion 1's U-Net, 64 x 64 latents, batch 32: ours, diffusers' example
 python tests/benchmarks/training.py compiled   # diffusers compiled, channels last, fused AdamW: minutes until it starts

@@ -26,8 +26,8 @@ MEMORY = 3.0e12
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """macs: of a picture in a step; prepare_macs: once a prompt. activations: bytes that training keeps of a picture, as bfloat16.
-    seconds: at least so long takes a step of one picture on an H100: every product at the rate of its arithmetic or of its
+    """macs: of a picture in a step; prepare_macs: once a prompt. activations: bytes that training keeps of one, as bfloat16.
+    seconds: of a step of one picture on an H100, at the least: every product at the rate of its arithmetic or of its
     memory, whichever is slower, and nothing else. sites: macs of the methods at each; parts: of each part of the backbone.
     """
 

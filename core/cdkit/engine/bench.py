@@ -60,18 +60,18 @@ def bench(spec: Spec, whats: Sequence[What], batches: Sequence[int], device: tor
 def in_turn(plain: Callable[[], Any], hastened: Callable[[], Any], rounds: int, device: torch.device) -> tuple[float, float]:
     """Milliseconds of both, each once to warm up and then in turn."""
     times: tuple[list[float], list[float]] = ([], [])
-    for work in (plain, hastened):
-        work()
+    for call in (plain, hastened):
+        call()
     for _ in range(rounds):
-        for work, kept in zip((plain, hastened), times, strict=True):
-            kept.append(milliseconds(work, device))
+        for call, kept in zip((plain, hastened), times, strict=True):
+            kept.append(milliseconds(call, device))
     return median(times[0]), median(times[1])
 
 
-def milliseconds(work: Callable[[], Any], device: torch.device) -> float:
+def milliseconds(call: Callable[[], Any], device: torch.device) -> float:
     """Once, the GPU's work included."""
     began = time.perf_counter()
-    work()
+    call()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return 1e3 * (time.perf_counter() - began)

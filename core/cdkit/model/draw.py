@@ -58,13 +58,15 @@ def draw(
     allowed(model, recipe, raw, unwanted)
     chunks = [range(start, min(start + batch, total)) for start in range(0, total, batch)]
     was_training = model.training
-    model.eval()
+    if was_training:
+        model.eval()
     try:
         with torch.inference_mode():
             first = None if start is None else begun(model, start)
             drawn = [_drawn(model, recipe, _rows(raw, at), _rows(unwanted, at), [numbers[i] for i in at], first) for at in chunks]
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
     captions = tuple(_caption(raw, index) for index in range(total))
     words = {**recipe.words, "negative": {column: list(given) for column, given in unwanted.items()}}
     pictures = torch.cat(drawn) if start is None else pasted(torch.cat(drawn), start)
