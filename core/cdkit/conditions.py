@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -21,6 +21,14 @@ def batch_of(stream: Stream) -> int:
         if value is not None:
             return value.shape[0]
     raise ValueError("a stream must offer at least one of tokens, pooled and spatial")
+
+
+def forms_of(stream: Stream) -> Iterator[tuple[str, Tensor]]:
+    """The forms that a stream has, by name."""
+    for form in FORMS:
+        value: Tensor | None = getattr(stream, form)
+        if value is not None:
+            yield form, value
 
 
 def mask_of(stream: Stream) -> Tensor:

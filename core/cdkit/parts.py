@@ -18,12 +18,15 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from cdkit.activated import Modulating, Modulation, activated, by_kernel
 from cdkit.adaptable import Adaptable, AdaptableModule, layers_of
+from cdkit.added import Passing, added
 from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
 from cdkit.figures import NonNegative, Positive, PositiveFloat, SampleShape, Unit
 from cdkit.foreign import Files, Foreign, Format, LoraKey, LoraNames, LoraPart
 from cdkit.judging import Acting, Examinee, Metric
+from cdkit.kernels import gelu_gate, layer_normed
 from cdkit.learning import Callback, Dataset, Example
 from cdkit.pretrained import cached_model, missing_model, model_folder, read_json
 
@@ -56,14 +59,18 @@ __all__ = [
     "LoraNames",
     "LoraPart",
     "Metric",
+    "Modulating",
+    "Modulation",
     "Mount",
     "NonNegative",
+    "Passing",
     "Positive",
     "PositiveFloat",
     "PromptError",
     "SampleShape",
     "Sampler",
     "SequenceTap",
+    "Settling",
     "Signal",
     "Signals",
     "Site",
@@ -74,8 +81,13 @@ __all__ = [
     "Unit",
     "UsageError",
     "Widths",
+    "activated",
+    "added",
+    "by_kernel",
     "cache_folder",
     "cached_model",
+    "gelu_gate",
+    "layer_normed",
     "layers_of",
     "missing_model",
     "model_folder",
@@ -132,6 +144,10 @@ class Encoder(AdaptableModule, ABC):
     def fit(self, values: Iterable[Any]) -> None:
         """Learn what precedes training (a vocabulary) from the training split's raw values; most learn nothing here."""
         del values
+
+    def recordable(self) -> Sequence[nn.Module]:
+        """Networks within it that it calls with tensors alone and that wait for nothing: a GPU may replay their calls."""
+        return ()
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -218,6 +234,11 @@ class Tap(AdaptableModule, ABC):
         """
         del h, signal
 
+    def modulation(self, signal: Signal, emb: Tensor) -> Modulation | None:
+        """Scale and shift (B, C) if all that forward does is h (1 + scale) + shift, so that a kernel may do it; else None."""
+        del signal, emb
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -284,6 +305,14 @@ class Backbone(AdaptableModule, ABC):
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The same options, as narrow as the architecture allows, with the same sites; None: it cannot be narrowed."""
         return options
+
+
+class Settling(ABC):
+    """A module that can be laid out for drawing alone, when its weights change no more: the same function, to rounding."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Put side by side what is read together, fold constants into each other. LoRAs are merged before."""
 
 
 # --------------------------------------------------------------------------- how a picture forms

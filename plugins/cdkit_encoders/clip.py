@@ -9,7 +9,7 @@ import torch
 from cdkit.hooks import hookimpl
 from cdkit.parts import Positive, Stream, Widths
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from cdkit_encoders.emphasis import Fragment, emphasised, fragments
 from cdkit_encoders.hf import made, source
@@ -106,6 +106,10 @@ class Clip(Pretrained):
         texts = [without_marks(part.text, tokenizer.all_special_tokens) for part in parts]
         ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return [Piece(number, part.weight) for part, numbers in zip(parts, ids, strict=True) for number in numbers]
+
+    def recordable(self) -> Sequence[nn.Module]:
+        network: Any = self.network
+        return (network.text_model if self.pooled == "projected" else network,)
 
     def _read(self, ids: Tensor, mask: Tensor, weights: Tensor) -> Stream:
         """ids, mask and weights (B, W * L) of W windows -> a stream of batch B."""

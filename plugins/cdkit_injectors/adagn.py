@@ -38,10 +38,13 @@ class AdaGNTap(Tap):
     def adaptable(self) -> dict[str, Adaptable]:
         return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
+    def modulation(self, signal: Tensor, emb: Tensor) -> tuple[Tensor, Tensor]:
+        both = F.silu(self.heard(emb.to(self.project.weight.dtype)) + signal)
+        scale, shift = self.project(both).chunk(2, dim=1)
+        return scale, shift
+
     def forward(self, h: Tensor, signal: Tensor, emb: Tensor) -> Tensor:
-        dtype = self.project.weight.dtype
-        both = F.silu(self.heard(emb.to(dtype)) + signal)
-        scale, shift = (beside(vector, self.layout) for vector in self.project(both).chunk(2, dim=1))
+        scale, shift = (beside(vector, self.layout) for vector in self.modulation(signal, emb))
         return modulate(h, scale, shift)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
+from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layer_normed, layers_of
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -62,7 +62,7 @@ class CrossAttentionTap(Tap):
         del emb
         keys, values, *masks = signal
         mask = masks[0] if masks else None
-        answer = attend(self.attn2.to_q(self.norm2(h)), keys, values, mask, heads=self.heads)
+        answer = attend(self.attn2.to_q(layer_normed(self.norm2, h)), keys, values, mask, heads=self.heads)
         answer = self.attn2.to_out[0](answer).to(h.dtype)
         return h + answer if mask is None else h + answer.masked_fill(~rearrange(counts(mask), "b 1 -> b 1 1"), 0)
 

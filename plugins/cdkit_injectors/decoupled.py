@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import torch
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Positive, PositiveFloat, Site, Stream, Tap, Widths, layers_of
+from cdkit.parts import Adaptable, Positive, PositiveFloat, Site, Stream, Tap, Widths, layer_normed, layers_of
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -53,7 +53,7 @@ class DecoupledTap(Tap):
 
     def forward(self, h: Tensor, signal: tuple[Part, Part], emb: Tensor) -> Tensor:
         del emb
-        query = self.attn2.to_q(self.norm2(h))
+        query = self.attn2.to_q(layer_normed(self.norm2, h))
         words, image = (answered(query, part, self.heads) for part in signal)
         answer = self.attn2.to_out[0](words + self.scale * image).to(h.dtype)
         said = audible(signal)

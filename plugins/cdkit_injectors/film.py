@@ -28,6 +28,11 @@ class FilmTap(Tap):
     def adaptable(self) -> dict[str, Adaptable]:
         return {name: Adaptable(layer) for name, layer in layers_of(self)}
 
+    def modulation(self, signal: tuple[Tensor, ...], emb: Tensor) -> tuple[Tensor, Tensor]:
+        del emb
+        scale, shift = signal
+        return scale, shift
+
     def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Tensor:
         del emb
         scale, shift = (beside(vector, self.layout) for vector in signal)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
+from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layer_normed, layers_of
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -60,7 +60,7 @@ class GatedTap(Tap):
     def forward(self, h: Tensor, signal: tuple[Tensor, ...], emb: Tensor) -> Tensor:
         del emb
         keys, values, *masks = signal
-        pixels = self.norm1(h)
+        pixels = layer_normed(self.norm1, h)
         k = torch.cat([self.attn.to_k(pixels), keys.to(h.dtype)], dim=1)
         v = torch.cat([self.attn.to_v(pixels), values.to(h.dtype)], dim=1)
         mask = torch.cat([masks[0].new_ones(h.shape[:2]), masks[0]], dim=1) if masks else None

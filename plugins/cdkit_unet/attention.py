@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from cdkit.parts import Joined
+import torch
+from cdkit.parts import Joined, Settling
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(nn.Module, Settling):
     """Joined tokens (B, N + M, C) -> (B, N, C): the first n rows ask, all rows that the mask counts answer, and what was joined
     as keys and values.
 
@@ -22,12 +23,27 @@ class SelfAttention(nn.Module):
         self.to_k = nn.Linear(channels, channels, bias=False)
         self.to_v = nn.Linear(channels, channels, bias=False)
         self.to_out = nn.Linear(channels, channels)
+        self.together: Tensor | None = None  # the three projections as one matrix, once they are settled
 
     def forward(self, joined: Joined, n: int) -> Tensor:
-        q = self._split(self.to_q(joined.tokens[:, :n]))
-        k, v = joined.with_own(self.to_k(joined.tokens), self.to_v(joined.tokens))
+        own, k, v = self._projected(joined.tokens, n)
+        q = self._split(own)
+        k, v = joined.with_own(k, v)
         out = F.scaled_dot_product_attention(q, self._split(k), self._split(v), attn_mask=over_keys(joined.mask))
         return self.to_out(rearrange(out, "b heads n d -> b n (heads d)"))
+
+    def _projected(self, tokens: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        if self.together is not None and tokens.shape[1] == n:
+            q, k, v = F.linear(tokens, self.together).chunk(3, dim=-1)
+            return q, k, v
+        return self.to_q(tokens[:, :n]), self.to_k(tokens), self.to_v(tokens)
+
+    def settle(self) -> None:
+        """Queries, keys and values in one product; each projection's weight is a part of the one matrix."""
+        layers = (self.to_q, self.to_k, self.to_v)
+        self.together = torch.cat([layer.weight.detach() for layer in layers])
+        for layer, part in zip(layers, self.together.chunk(3), strict=True):
+            layer.weight.data = part
 
     def _split(self, x: Tensor) -> Tensor:
         return rearrange(x, "b n (heads d) -> b heads n d", heads=self.heads)

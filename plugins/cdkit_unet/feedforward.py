@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cdkit.parts import gelu_gate
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class FeedForward(nn.Module):
@@ -15,5 +15,4 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(4 * channels, channels)
 
     def forward(self, h: Tensor) -> Tensor:
-        value, gate = self.proj(h).chunk(2, dim=-1)
-        return self.out(value * F.gelu(gate))
+        return self.out(gelu_gate(self.proj(h)))

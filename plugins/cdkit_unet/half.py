@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cdkit.parts import Signals
+from cdkit.parts import Settling, Signals
 from torch import Tensor, nn
 
 from cdkit_unet.common import Common
 from cdkit_unet.levels import DownLevel, Middle
+from cdkit_unet.moment import Moment, Projections
+from cdkit_unet.resnet import ResnetBlock
 from cdkit_unet.size import check_size, widths_of
 from cdkit_unet.time import TimeEmbedding
 
@@ -38,13 +40,14 @@ class Kept(NamedTuple):
     stride: int
 
 
-class Half(nn.Module):
-    """x (B, C, H, W), t (B,) -> h at the lowest resolution, every skip, and the time embedding."""
+class Half(nn.Module, Settling):
+    """x (B, C, H, W), t (B,) -> h at the lowest resolution, every skip, and the moment."""
 
     def __init__(self, common: Common, geometry: Geometry) -> None:
         super().__init__()
         width, widths = geometry.width, geometry.widths
         self.multiple = geometry.multiple
+        self.projections: Projections | None = None  # of the time, once they are settled
         self.time = TimeEmbedding(width, common.embedding)
         self.embed_site = common.open("embed", "embed", "vector", common.embedding, 1)
         self.stem = nn.Conv2d(geometry.channels, width, 3, padding=1)
@@ -54,15 +57,26 @@ class Half(nn.Module):
         self.kept = [Kept(width, 1), *(Kept(*skip) for level in levels for skip in level.kept)]
         self.mid = Middle(common, widths[-1], geometry.multiple, depth=geometry.middle)
 
-    def encode(self, x: Tensor, t: Tensor, signals: Signals) -> tuple[Tensor, list[Tensor], Tensor]:
-        """The way down and the middle: h at the lowest resolution, every skip in the order made, and emb (B, E)."""
+    def encode(self, x: Tensor, t: Tensor, signals: Signals) -> tuple[Tensor, list[Tensor], Moment]:
+        """The way down and the middle: h at the lowest resolution, every skip in the order made, and the moment."""
         check_size(x, self.multiple)
         emb = self.time(t, x.dtype)
         emb = self.embed_site(emb, signals, emb)
+        moment = self._moment(emb)
         skips = [self.input_site(self.stem(x), signals, emb)]
         for level in self.down:
-            skips += level(skips[-1], emb, signals)
-        return self.mid(skips[-1], emb, signals), skips, emb
+            skips += level(skips[-1], moment, signals)
+        return self.mid(skips[-1], moment, signals), skips, moment
+
+    def _moment(self, emb: Tensor) -> Moment:
+        return Moment(emb, self.projections(emb) if self.projections is not None else ())
+
+    def settle(self) -> None:
+        """Every residual block's answer to the time in one product."""
+        blocks = [module for module in self.modules() if isinstance(module, ResnetBlock)]
+        self.projections = Projections([block.time for block in blocks])
+        for place, block in enumerate(blocks):
+            block.place = place
 
 
 def geometry_of(

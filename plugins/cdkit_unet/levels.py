@@ -10,6 +10,7 @@ from cdkit.parts import Signals
 from torch import Tensor, nn
 
 from cdkit_unet.common import Common
+from cdkit_unet.moment import Moment
 from cdkit_unet.resample import Downsample, Upsample
 from cdkit_unet.resnet import ResnetBlock
 from cdkit_unet.transformer import spatial
@@ -27,11 +28,11 @@ class DownLevel(nn.Module):
         # Widths and strides of the skips that it leaves, in order.
         self.kept = [(out, stride)] * blocks + [(out, 2 * stride)] * len(self.downsample)
 
-    def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> list[Tensor]:
+    def forward(self, h: Tensor, moment: Moment, signals: Signals) -> list[Tensor]:
         """Every map that it makes, in order: the skips; the last of them is what the next level starts from."""
         made: list[Tensor] = []
         for res, attn in zip(self.res, self.attn, strict=True):
-            h = attn(res(h, emb, signals), emb, signals)
+            h = attn(res(h, moment, signals), moment.emb, signals)
             made.append(h)
         return made + [down(h) for down in self.downsample]
 
@@ -45,9 +46,9 @@ class Middle(nn.Module):
         self.res = first.append(ResnetBlock(common, "mid.res.1", channels, channels, stride))
         self.attn = attn
 
-    def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
-        h = self.attn[0](self.res[0](h, emb, signals), emb, signals)
-        return self.res[1](h, emb, signals)
+    def forward(self, h: Tensor, moment: Moment, signals: Signals) -> Tensor:
+        h = self.attn[0](self.res[0](h, moment, signals), moment.emb, signals)
+        return self.res[1](h, moment, signals)
 
 
 class UpLevel(nn.Module):
@@ -62,10 +63,10 @@ class UpLevel(nn.Module):
         self.res, self.attn = _blocks(common, name, inputs, out, stride, depth=depth)
         self.upsample = nn.ModuleList([Upsample(out)] if level else [])
 
-    def forward(self, h: Tensor, skips: Sequence[Tensor], emb: Tensor, signals: Signals) -> Tensor:
+    def forward(self, h: Tensor, skips: Sequence[Tensor], moment: Moment, signals: Signals) -> Tensor:
         """h and as many skips as it has blocks, in the order in which they are joined."""
         for skip, res, attn in zip(skips, self.res, self.attn, strict=True):
-            h = attn(res(torch.cat([h, skip], dim=1), emb, signals), emb, signals)
+            h = attn(res(torch.cat([h, skip], dim=1), moment, signals), moment.emb, signals)
         for up in self.upsample:
             h = up(h)
         return h

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from cdkit.parts import Signals
-from einops import rearrange
+import torch
+from cdkit.parts import Settling, Signals, activated, added
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cdkit_unet.common import Common
+from cdkit_unet.moment import Moment
+from cdkit_unet.pointwise import PointwiseConv
 from cdkit_unet.zero import zeroed
 
 
-class ResnetBlock(nn.Module):
+class ResnetBlock(nn.Module, Settling):
     """norm, SiLU, conv, time added, norm, SiLU, dropout, conv; and a shortcut, 1 x 1 where the width changes.
 
-    h (B, channels, H, W), emb (B, E) -> (B, out, H, W). The second convolution starts at zero, as published.
+    h (B, channels, H, W) and the moment -> (B, out, H, W). The second convolution starts at zero, as published.
     """
 
     def __init__(self, common: Common, name: str, channels: int, out: int, stride: int) -> None:
@@ -28,10 +29,18 @@ class ResnetBlock(nn.Module):
         self.dropout = nn.Dropout(common.dropout)
         self.conv2 = zeroed(nn.Conv2d(out, out, 3, padding=1))
         self.branch_site = common.open(f"{name}.branch", "branch", "map", out, stride)
-        self.shortcut = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
+        self.place = 0  # of its answer to the time among a moment's offsets
+        self.shortcut = PointwiseConv(channels, out) if channels != out else nn.Identity()
 
-    def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
-        branch = self.conv1(F.silu(self.norm1_site(self.norm1(h), signals, emb)))
-        branch = branch + rearrange(self.time(F.silu(emb)), "b c -> b c 1 1")
-        branch = self.conv2(self.dropout(F.silu(self.norm2_site(self.norm2(branch), signals, emb))))
-        return self.shortcut(h) + self.branch_site(branch, signals, emb)
+    def forward(self, h: Tensor, moment: Moment, signals: Signals) -> Tensor:
+        emb = moment.emb
+        branch = self.conv1(activated(self.norm1, self.norm1_site, h, signals, emb))
+        branch = activated(self.norm2, self.norm2_site, branch, signals, emb, moment.offset(self.place, self.time))
+        return added(self.shortcut(h), self.conv2, self.dropout(branch), self.branch_site, signals, emb)
+
+    def settle(self) -> None:
+        """The first convolution's bias joins the time's, which is added right after it."""
+        if self.conv1.bias is not None:
+            with torch.no_grad():
+                self.time.bias.add_(self.conv1.bias)
+            self.conv1.bias = None

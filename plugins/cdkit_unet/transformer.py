@@ -6,7 +6,7 @@ something, so here it is a site: `attend`.
 
 from __future__ import annotations
 
-from cdkit.parts import Signals
+from cdkit.parts import Signals, by_kernel, layer_normed
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -29,9 +29,9 @@ class TransformerBlock(nn.Module):
         self.ff = FeedForward(channels)
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
-        h = h + self.attn1(self.sequence(self.norm1(h), signals, emb), h.shape[1])
+        h = h + self.attn1(self.sequence(layer_normed(self.norm1, h), signals, emb), h.shape[1])
         h = self.attend(h, signals, emb)
-        return h + self.ff(self.norm3(h))
+        return h + self.ff(layer_normed(self.norm3, h))
 
 
 class ConvProjection(nn.Conv2d):
@@ -59,7 +59,7 @@ class SpatialTransformer(nn.Module):
         self.proj_out = zeroed(_projection(common, channels))
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
-        tokens = self.proj_in(rearrange(self.norm(h), "b c h w -> b (h w) c"))
+        tokens = self.proj_in(rearrange(by_kernel(self.norm, h), "b c h w -> b (h w) c"))
         for block in self.blocks:
             tokens = block(tokens, emb, signals)
         return h + rearrange(self.proj_out(tokens), "b (h w) c -> b c h w", h=h.shape[2])

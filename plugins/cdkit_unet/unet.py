@@ -13,14 +13,14 @@ from math import lcm
 from typing import Any, Literal
 
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Unit, layers_of
+from cdkit.parts import Adaptable, Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Unit, activated, layers_of
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cdkit_unet.common import Common
 from cdkit_unet.half import Half, Kept, geometry_of
 from cdkit_unet.heads import Heads
 from cdkit_unet.levels import UpLevel
+from cdkit_unet.moment import Moment
 from cdkit_unet.norm import SMALLEST_GROUP
 from cdkit_unet.zero import zeroed
 
@@ -68,16 +68,17 @@ class UNet(Half, Backbone):
         self.out = zeroed(nn.Conv2d(widths[0], sample.channels, 3, padding=1))
 
     def forward(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
-        h, skips, emb = self.encode(x, t, signals)
-        return self.decode(h, skips, emb, signals)
+        h, skips, moment = self.encode(x, t, signals)
+        return self.decode(h, skips, moment, signals)
 
-    def decode(self, h: Tensor, skips: Sequence[Tensor], emb: Tensor, signals: Signals) -> Tensor:
+    def decode(self, h: Tensor, skips: Sequence[Tensor], moment: Moment, signals: Signals) -> Tensor:
         """The way up, taking the skips from the last to the first."""
+        emb = moment.emb
         left = [site(skip, signals, emb) for site, skip in zip(self.skip_sites, skips, strict=True)]
         h = self.mid_skip_site(h, signals, emb)
         for level in self.up:
-            h = level(h, [left.pop() for _ in range(self.joined)], emb, signals)
-        return self.out(F.silu(self.norm_site(self.norm(h), signals, emb)))
+            h = level(h, [left.pop() for _ in range(self.joined)], moment, signals)
+        return self.out(activated(self.norm, self.norm_site, h, signals, emb))
 
     def adaptable(self) -> Mapping[str, Adaptable]:
         """Every Linear and Conv2d by its path."""

@@ -21,6 +21,7 @@ FLOORS = {
     "plan": 5,
     "engine": 4,
     "build": 3,
+    "fast": 3,
     "model": 3,
     "registry": 2,
     "scaffold": 2,
@@ -39,6 +40,9 @@ FLOORS = {
     "judging": 0,
     "learning": 0,
     "pretrained": 0,
+    "activated": 0,
+    "added": 0,
+    "kernels": 0,
 }
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cdkit.diffusion.random import derive
 from cdkit.errors import CdkitError, SpecError
-from cdkit.parts import ConditioningInjector, Joined, SequenceTap, Signals, Site, Tap
+from cdkit.parts import ConditioningInjector, Joined, Modulating, Modulation, Passing, SequenceTap, Signals, Site, Tap
 from cdkit.spec.place import Place
 
 
@@ -29,6 +29,36 @@ class Slot(nn.Module):
         return h
 
 
+class NormSlot(Slot, Modulating):
+    """The slot of a `norm` site: scales and shifts, one after the other, are a scale and a shift."""
+
+    def modulation(self, signals: Signals, emb: Tensor) -> Modulation | None:
+        whole: Modulation = (None, None)
+        for name, tap in self.taps.items():
+            assert isinstance(tap, Tap)
+            more = tap.modulation(signals[self.site.name][name], emb)
+            if more is None:
+                return None
+            whole = after(whole, more)
+        return whole
+
+
+class BranchSlot(Slot, Passing):
+    """The slot of a `branch` site: with no tap it returns h as it came, and says so."""
+
+    @property
+    def passes(self) -> bool:
+        return not len(self.taps)
+
+
+def after(first: Modulation, second: Modulation) -> Modulation:
+    """Two modulations as one: (h (1 + a) + b) (1 + c) + d = h (1 + a + c + a c) + b (1 + c) + d."""
+    (a, b), (c, d) = first, second
+    if a is None or b is None:
+        return second
+    return first if c is None or d is None else (a + c + a * c, b * (1 + c) + d)
+
+
 class SequenceSlot(Slot):
     """The slot of a `sequence` site: every tap's tokens, or keys and values, joined behind the picture's own."""
 
@@ -38,6 +68,9 @@ class SequenceSlot(Slot):
         for name, tap in self.taps.items():
             joined = append(joined, tap(h, signals[self.site.name][name], emb))
         return joined
+
+
+SLOTS: Mapping[str, type[Slot]] = {"sequence": SequenceSlot, "norm": NormSlot, "branch": BranchSlot}
 
 
 def append(joined: Joined, extra: Joined) -> Joined:
@@ -97,7 +130,7 @@ class Mounting:
             raise ValueError(f"the backbone names two sites {site.name!r}; a site's name must be unique")
         made = {name: self._tap(name, mounted, site) for name, mounted in self.injectors.items()}
         taps = {name: tap for name, tap in made.items() if tap is not None}
-        slot = (SequenceSlot if site.kind == "sequence" else Slot)(site, taps)
+        slot = SLOTS.get(site.kind, Slot)(site, taps)
         self.slots[site.name] = slot
         return slot
 

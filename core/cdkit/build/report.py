@@ -10,6 +10,7 @@ from torch import nn
 
 from cdkit.build.liveness import Proof
 from cdkit.build.liveness.trace import slots
+from cdkit.build.work import work
 from cdkit.model import Model
 
 
@@ -20,6 +21,7 @@ def report(model: Model, proof: Proof) -> dict[str, Any]:
         "task": model.spec.task,
         "parameters": parameters(model),
         "sites": [{**asdict(slot.site), "taps": list(slot.taps)} for slot in slots(model)],
+        "work": work(model).to_json(),
         "conditions": conditions(model, proof),
         "parts": model.spec.provenance,
     }
@@ -78,6 +80,8 @@ def lines(made: dict[str, Any]) -> Iterator[str]:
         yield f"  reaches the output through {', '.join(row['liveness']['through'])}"
     if counts["autoencoder"]:
         yield f"autoencoder: {counts['autoencoder']:,} parameters, {'trained' if made['task'] == 'autoencoder' else 'frozen'}"
+    told = made["work"]
+    yield f"a step of one picture: {told['macs'] / 1e9:,.3g} GMAC; training keeps {told['activations'] / 2**20:,.0f} MiB of it"
     kinds = dict.fromkeys(site["kind"] for site in made["sites"])
     yield "sites: " + ", ".join(f"{sum(site['kind'] == kind for site in made['sites'])} {kind}" for kind in kinds)
     yield "parts: " + ", ".join(f"{part} ({provider})" for part, provider in made["parts"].items())

@@ -20,6 +20,7 @@ VERBS = {
     "explain": "Where each word of a prompt acts in the picture.",
     "evaluate": "Score a run: is what was said what was drawn?",
     "compare": "Which way of telling works best? Arms under one budget, and a verdict.",
+    "bench": "What a model takes on this machine, plainly and hastened.",
     "claim": "Published findings, tried again: reproduced, contradicted, or nobody can tell.",
     "convert": "Convert a model between runs, diffusers folders and single files.",
     "plan": "What a training on many GPUs would take: memory, days, traffic, failures.",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--no-metadata", is_flag=True, help="Leave the recipe out of the PNGs.")
 @click.option("--fallback", is_flag=True, help="Where the latest checkpoint is damaged, take an older one.")
 @click.option("--strict", is_flag=True, help="Refuse parts of another version than the run was made with.")
+@click.option("--fast", type=click.Choice(["on", "off"]), default="on", show_default=True, help="On a GPU: bfloat16, recorded.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     run: str,
@@ -59,6 +60,7 @@ def command(
     no_metadata: bool,
     fallback: bool,
     strict: bool,
+    fast: str,
     as_json: bool,
 ) -> None:
     """Draw with RUN: a run folder, a diffusers folder, or the name of a model that ships in a package (animals).
@@ -74,6 +76,7 @@ def command(
     from cdkit.engine.ranks import joined
     from cdkit.engine.said import said
     from cdkit.engine.setting_out import size_of, start_of
+    from cdkit.fast import hasten
     from cdkit.model.draw import spread, text_column
 
     asked = [*prompts, *(read_prompts(prompts_file) if prompts_file else ())]
@@ -85,6 +88,8 @@ def command(
             added = model.lora(path, scale)
             if not as_json and ranks.leads:
                 click.echo(f"{path}: {added.summary()}, times {scale:g}")
+        if fast == "on" and model.device.type == "cuda":
+            hasten(model)
         values = said(model, asked, given, n)
         if model.columns and not values and ranks.leads:
             click.echo(f"{model.spec.name} reads {', '.join(model.columns)} and is told nothing: -p says what to draw", err=True)

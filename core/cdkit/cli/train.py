@@ -26,6 +26,7 @@ from cdkit.cli.processes import launched, looks_first, processes
 )
 @click.option("--allow-data-change", is_flag=True, help="Go on with a run although its data set has changed.")
 @click.option("--strict", is_flag=True, help="Rather refuse than go on with parts of another version.")
+@click.option("--fast", type=click.Choice(["on", "off"]), default="on", show_default=True, help="On a GPU, by every exact means.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(
     spec: Path,
@@ -40,6 +41,7 @@ def command(
     fallback: bool,
     allow_data_change: bool,
     strict: bool,
+    fast: str,
     as_json: bool,
 ) -> None:
     """Train SPEC. The same command again goes on where a run stopped; Ctrl-C saves first.
@@ -80,6 +82,7 @@ def command(
             fallback=fallback,
             allow_data_change=allow_data_change,
             strict=strict,
+            fast=fast == "on",
             say=say,
             ranks=ranks,
         )

@@ -13,6 +13,7 @@ from cdkit.diffusion.process import Diffusion
 from cdkit.parts import Grid, Guider, Signals
 
 Branches: TypeAlias = tuple[frozenset[str], ...]
+Predict: TypeAlias = Callable[[Tensor, Tensor, Signals], Tensor]
 
 TOLD_ALL: Branches = (frozenset(),)
 
@@ -28,7 +29,7 @@ class Denoiser:
     def __init__(
         self,
         *,
-        predict: Callable[[Tensor, Tensor, Signals], Tensor],
+        predict: Predict,
         signals: Callable[[Branches], Signals],
         diffusion: Diffusion,
         grid: Grid,

@@ -55,6 +55,7 @@ from cdkit.engine.weights import (
     weights_of,
 )
 from cdkit.errors import CheckpointError, DataError, NumericsError, UsageError
+from cdkit.fast.training import Training, laid_out, quick, small
 from cdkit.parts import Dataset
 from cdkit.spec import Spec
 from cdkit.version import VERSION
@@ -74,6 +75,7 @@ def train(
     fallback: bool = False,
     allow_data_change: bool = False,
     strict: bool = False,
+    fast: bool = True,
     say: Say = print,
     ranks: Ranks = ALONE,
 ) -> Run:
@@ -81,17 +83,17 @@ def train(
 
     init_from: start a new run from this one's weights. minutes: stop, saved, after about so long. override: go on although
     the spec has changed. fallback: set a damaged checkpoint aside and go on from an older one. allow_data_change: go on although
-    the data set has changed. strict: rather refuse than go on with parts of another version. ranks: the processes that train it
-    together, each of which calls this. Raises Stopped after a signal, NumericsError before an update that would spoil the
-    weights, DataError for pictures that cannot be read, and EnvironmentFault for memory or a device that is not there; all that
-    was learned by then is saved, or was before.
+    the data set has changed. strict: rather refuse than go on with parts of another version. fast: on a GPU, by every exact
+    means (`cdkit.fast`). ranks: the processes that train it together, each of which calls this. Raises Stopped after a signal,
+    NumericsError before an update that would spoil the weights, DataError for pictures that cannot be read, and
+    EnvironmentFault for memory or a device that is not there; all that was learned by then is saved, or was before.
     """
     check_base(spec, out, init_from)
     with stoppable() as stop, ExitStack() as held:
 
         def made(run: Run) -> Trainer:
             where = pick_device(ranks.place(device))
-            return ranks.each(lambda: Trainer(spec, run, where, say if ranks.leads else unsaid, ranks))
+            return ranks.each(lambda: Trainer(spec, run, where, say if ranks.leads else unsaid, ranks, fast=fast))
 
         def opened() -> Run:
             run = Run(out) if override and (out / SPEC).is_file() else Run.create(out, spec)
@@ -131,7 +133,7 @@ class Unread(Elsewhere):
 class Trainer:
     """Everything that a training has in hand. `step` counts the updates that were made."""
 
-    def __init__(self, spec: Spec, run: Run, device: torch.device, say: Say, ranks: Ranks = ALONE) -> None:
+    def __init__(self, spec: Spec, run: Run, device: torch.device, say: Say, ranks: Ranks = ALONE, *, fast: bool = True) -> None:
         from cdkit.engine.evaluate import make_dataset
 
         self.spec, self.run, self.device, self.say, self.ranks = spec, run, device, say, ranks
@@ -146,6 +148,8 @@ class Trainer:
         self.model.to(device).train()
         if self.options.recompute:
             recompute(self.model.backbone)
+        self.quick = fast and device.type == "cuda"
+        self._hasten()
         self.accelerator = accelerator(self.options, device)
         learner = Learner(self.model, self.task.loss, seed=self.options.seed, device=device, accelerator=self.accelerator)
         self.together = strategy_of(learner, self.options, ranks)
@@ -177,6 +181,16 @@ class Trainer:
             reader = self.model.readers[name]
             values = (value for example in self.batches.examples for value in example.values[reader.column])
             reader.encoder.fit(values)  # pyright: ignore[reportCallIssue]
+
+    def _hasten(self) -> None:
+        """Laid out for a GPU; a small network's passes are replayed, where they alone make the gradients of one update."""
+        if not self.quick:
+            return
+        laid_out(self.model.backbone)
+        alone = self.spec.lora is None and self.options.accumulate == 1 and self.ranks.world == 1
+        alone = alone and not (self.options.compile or self.options.recompute)
+        if self.spec.task == "denoise" and alone and small(self.model.backbone):
+            self.model.pace = Training(self.model.backbone)
 
     # ----------------------------------------------------------------- beginning
 
@@ -267,7 +281,8 @@ class Trainer:
         self.callbacks.tell("began", self.run.path, self.step, self.options.steps)
         shown = progress(self.options.steps, self.step) if self.ranks.leads else unheard()
         try:
-            with shown as report, closing(self._groups()) as groups:
+            hurry = quick(self.device) if self.quick else nullcontext()
+            with hurry, shown as report, closing(self._groups()) as groups:
                 for group in self._agreed(groups):
                     where = f"{self.run.path}: step {self.step + 1}"
                     with device_blamed(where, self.device), memory_blamed(where, self.options, self.device):

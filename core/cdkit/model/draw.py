@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from cdkit.diffusion.denoiser import Denoiser
+from cdkit.conditions import forms_of
 from cdkit.diffusion.random import generator
 from cdkit.errors import UsageError
 from cdkit.model.samples import Samples
-from cdkit.model.start import MASKED, Begun, Start, begun, masked_of, pasted, unit_noise
-from cdkit.model.trajectory import Watch, pixels, watched
-from cdkit.parts import Grid, Guider, Sampler
+from cdkit.model.start import MASKED, Begun, Start, begun, masked_of, pasted
+from cdkit.model.trajectory import Watch
+from cdkit.model.walk import Recipe, Told, Watched
+from cdkit.parts import Stream
 
 if TYPE_CHECKING:
     from cdkit.model.model import Model, Raw, Values
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to draw, with everything decided: the parts made, the grid laid out."""
-
-    sampler: Sampler
-    guider: Guider | None
-    grid: Grid
-    words: Mapping[str, Any]  # the same in words, for the pictures' metadata
 
 
 def draw(
@@ -70,7 +60,8 @@ def draw(
     allowed(model, recipe, raw, unwanted)
     chunks = [range(start, min(start + batch, total)) for start in range(0, total, batch)]
     was_training = model.training
-    model.eval()
+    if was_training:
+        model.eval()
     try:
         with torch.inference_mode():
             first = None if start is None else begun(model, start)
@@ -79,7 +70,8 @@ def draw(
                 for at in chunks
             ]
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
     captions = tuple(_caption(raw, index) for index in range(total))
     words = {**recipe.words, "negative": {column: list(given) for column, given in unwanted.items()}}
     pictures = torch.cat(drawn) if start is None else pasted(torch.cat(drawn), start)
@@ -203,18 +195,22 @@ def _drawn(
 ) -> Tensor:
     generators = [generator(seed, "picture") for seed in seeds]
     noise = torch.stack([torch.randn(model.shape, generator=g) for g in generators]).to(model.device)
-    denoiser = Denoiser(
-        predict=model.backbone,
-        signals=model.branches(raw, len(seeds), negative),
-        diffusion=model.diffusion,
-        grid=recipe.grid,
-        guider=recipe.guider,
-        conditions=guided(model, raw),
-    )
-    denoise = denoiser if first is None else first.kept(denoiser)
-    x = unit_noise(noise, recipe.grid) if first is None else first.noised(noise, recipe.grid)
-    shown = denoise if watch is None else watched(denoise, watch, model, recipe.grid)
-    return pixels(model, recipe.sampler(shown, x, recipe.grid, generators))
+    told = _told(model, raw, negative, len(seeds))
+    pace = model.pace if watch is None else Watched(watch)
+    pixels = pace.pixels(model, pace.walk(model, recipe, told, noise, generators, first))
+    return pixels.float().clamp(-1, 1).cpu()
+
+
+def _told(model: Model, raw: Raw, negative: Raw, n: int) -> Told:
+    """Every condition is encoded once. In a branch that silences it, it says what is unwanted or, failing that, its null."""
+    said, instead = (model.pace.encode(model, given) for given in (raw, negative))
+    silent = {name: instead.get(name) or spread_out(model.pace.silent(model, name), n) for name in model.told}
+    return Told(said, silent, guided(model, raw))
+
+
+def spread_out(stream: Stream, n: int) -> Stream:
+    """A stream of one, n times."""
+    return Stream(**{form: value.expand(n, *value.shape[1:]) for form, value in forms_of(stream)})
 
 
 def _rows(raw: Raw, at: range) -> dict[str, Sequence[Any]]:

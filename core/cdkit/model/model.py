@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cdkit.conditions import FORMS, Ledger, batch_of, chosen, stacked
 from cdkit.diffusion.process import Diffusion
 from cdkit.model.lora import TRAINED, LoraSet
+from cdkit.model.walk import Pace, Plain
 from cdkit.parts import Adaptable, Autoencoder, Backbone, Conditioning, Encoder, Joiner, SampleShape, Signals, Site, Stream
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Model(nn.Module):
         self.diffusion = diffusion
         self.loras = nn.ModuleDict()
         self.ledger = Ledger()
+        self.pace: Pace = Plain()
         self._slots = tuple(slot for slot in slots if len(slot.taps))
         self._streams = dict(streams)
 
@@ -93,7 +95,8 @@ class Model(nn.Module):
 
         keep: for each condition (B,) bool, False where it keeps silent; a condition that is not in it is told.
         """
-        return self.backbone(x, t, self.prepare(self.joined(self.silenced(self.encode(raw), keep or {}))))
+        signals = self.prepare(self.joined(self.silenced(self.encode(raw), keep or {})))
+        return self.pace.predict(self, x, t, signals)
 
     def encode(self, raw: Raw) -> dict[str, Stream]:
         """The streams of the conditions whose column is given; joiners come later, in `joined`."""
@@ -149,8 +152,13 @@ class Model(nn.Module):
         Every condition is encoded once. In a branch that silences it, it says what `negative` holds for its column or,
         failing that, its null. A condition whose column is not in `raw` is silent in every branch.
         """
-        said, instead = self.encode(raw), self.encode(negative or {})
-        silent = {name: instead.get(name) or self.null(name, n) for name in self.told}
+        instead = self.encode(negative or {})
+        return self.signals(self.encode(raw), {name: instead.get(name) or self.null(name, n) for name in self.told})
+
+    def signals(
+        self, said: Mapping[str, Stream], silent: Mapping[str, Stream]
+    ) -> Callable[[tuple[frozenset[str], ...]], Signals]:
+        """The same, of streams: what each condition says, and what it says in a branch that silences it."""
 
         def signals(branches: tuple[frozenset[str], ...]) -> Signals:
             rows = {

@@ -1,0 +1,12 @@
+"""Kernels of our own, where the library leaves time on the table: each with its plain mathematics beside it.
+
+What is exported computes the plain mathematics unless `fast()` is on and the tensors lie on a GPU as the kernel needs them.
+"""
+
+from cdkit.kernels.gate import gelu_gate
+from cdkit.kernels.norm import normalised
+from cdkit.kernels.plus import adds, plus
+from cdkit.kernels.rows import layer_normed
+from cdkit.kernels.switch import fast, is_fast
+
+__all__ = ["adds", "fast", "gelu_gate", "is_fast", "layer_normed", "normalised", "plus"]

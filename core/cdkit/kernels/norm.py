@@ -1,0 +1,69 @@
+"""normalised: group normalisation, a scale and shift of each channel, and SiLU, in one pass where the map lies channels-last."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cdkit.kernels.switch import has_triton, is_fast
+
+HALF = (torch.bfloat16, torch.float16, torch.float32)
+
+
+def normalised(
+    h: Tensor,
+    groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    eps: float,
+    silu: bool,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    offset: Tensor | None = None,
+) -> Tensor:
+    """SiLU(GroupNorm(h + offset) (1 + scale) + shift), in h's dtype; the sums are taken in float32.
+
+    h (B, C, H, W); weight and bias (C,) of the normalisation (Wu and He 2018, arXiv 1803.08494); scale, shift and offset (B, C)
+    or None for nothing, scale and shift both or neither. silu: False leaves the activation out.
+    """
+    if _suits(h):
+        from cdkit.kernels.norm_function import GroupNormFunction
+
+        if offset is not None and torch.is_grad_enabled():
+            h, offset = h + offset.to(h.dtype)[:, :, None, None], None
+        return GroupNormFunction.apply(h, weight, bias, scale, shift, offset, groups, eps, silu)
+    return plain(h, groups, weight, bias, eps=eps, silu=silu, scale=scale, shift=shift, offset=offset)
+
+
+def plain(
+    h: Tensor,
+    groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    eps: float,
+    silu: bool,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    offset: Tensor | None = None,
+) -> Tensor:
+    """The same, step by step, as the library does it."""
+    h = h if offset is None else h + offset[:, :, None, None]
+    out = F.group_norm(h, groups, weight, bias, eps)
+    if scale is not None and shift is not None:
+        out = (out * (1 + scale[:, :, None, None]) + shift[:, :, None, None]).to(out.dtype)
+    return F.silu(out) if silu else out
+
+
+def _suits(h: Tensor) -> bool:
+    """A map on a GPU whose channels lie side by side, and not also as rows and columns do."""
+    return (
+        is_fast()
+        and h.is_cuda
+        and has_triton()
+        and h.dtype in HALF
+        and h.is_contiguous(memory_format=torch.channels_last)
+        and h.shape[1] > 1
+    )

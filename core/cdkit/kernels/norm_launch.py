@@ -1,0 +1,120 @@
+"""How the kernels of group normalisation are launched: which of them, over how many pixels and channels at a time."""
+
+# pyright: reportArgumentType=false, reportCallIssue=false
+# To a type checker the compile-time constants of Triton's functions are a class of their own.
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cdkit.kernels import norm_triton as kernels
+
+MOST = 32768  # values that one program of `whole` holds in registers
+FEW = 1024  # programs that fill a GPU; with more, each takes several rounds
+
+
+class Told(NamedTuple):
+    """What is done to the normalised map. weight, bias (C,); scale, shift (B, C) or None."""
+
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor | None
+    shift: Tensor | None
+
+    @property
+    def pointers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """With any tensor in the place of one that is not read."""
+        return (
+            self.weight,
+            self.bias,
+            self.weight if self.scale is None else self.scale,
+            (self.weight if self.shift is None else self.shift),
+        )
+
+
+def power(n: int) -> int:
+    """The smallest power of two that is at least n."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def rounds_of(wanted: int) -> int:
+    """A power of two from 1 to 16, so that few kernels are compiled."""
+    return 1 << min(4, max(wanted, 1).bit_length() - 1)
+
+
+def forward(
+    x: Tensor, groups: int, told: Told, offset: Tensor | None, *, eps: float, silu: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y, mean and rstd (B, G) float32 of x (B, C, H, W), channels side by side."""
+    b, c, rows, columns = x.shape
+    mean, rstd = (torch.empty((b, groups), dtype=torch.float32, device=x.device) for _ in range(2))
+    y = torch.empty_like(x)
+    pixels, width = rows * columns, c // groups
+    if power(pixels) * power(width) <= MOST:
+        _whole(x, y, told, offset, mean, rstd, pixels, width, eps, silu)
+    else:
+        _in_parts(x, y, told, offset, mean, rstd, pixels, width, eps, silu)
+    return y, mean, rstd
+
+
+def _whole(
+    x: Tensor, y: Tensor, told: Told, offset: Tensor | None, mean: Tensor, rstd: Tensor,
+    pixels: int, width: int, eps: float, silu: bool,
+) -> None:  # fmt: skip
+    bp, bc = power(pixels), power(width)
+    b, groups = mean.shape
+    kernels.whole[(b, groups)](
+        x, y, *told.pointers, x if offset is None else offset, mean, rstd, pixels, x.shape[1], groups, eps,
+        WIDTH=width, BP=bp, BC=bc, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu,
+        num_warps=min(16, max(4, bp * bc // 1024)),
+    )  # fmt: skip
+
+
+def _in_parts(
+    x: Tensor, y: Tensor, told: Told, offset: Tensor | None, mean: Tensor, rstd: Tensor,
+    pixels: int, width: int, eps: float, silu: bool,
+) -> None:  # fmt: skip
+    b, channels = x.shape[:2]
+    groups = mean.shape[1]
+    bc = min(64, power(channels))
+    bp, tiles = 2048 // bc, -(-channels // bc)
+    rounds = rounds_of(b * pixels * tiles // (bp * FEW))
+    chunks = -(-pixels // (bp * rounds))
+    part = torch.empty((2, b, chunks, channels), dtype=torch.float32, device=x.device)
+    kernels.parts[(b, chunks, tiles)](x, part, pixels, channels, chunks, ROUNDS=rounds, BP=bp, BC=bc, num_warps=4)
+    moved = x if offset is None else offset
+    kernels.joined[(b, groups)](
+        part, moved, mean, rstd, pixels, channels, groups, chunks, eps,
+        PART=bp * rounds, WIDTH=width, BN=power(chunks), BC=power(width), MOVED=offset is not None, num_warps=4,
+    )  # fmt: skip
+    kernels.spread[(b, chunks, tiles)](
+        x, y, *told.pointers, moved, mean, rstd, pixels, channels, groups,
+        WIDTH=width, ROUNDS=rounds, BP=bp, BC=bc, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu, num_warps=4,
+    )  # fmt: skip
+
+
+def backward(x: Tensor, dy: Tensor, told: Told, mean: Tensor, rstd: Tensor, *, silu: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """dx, and for each sample and channel the sums of the gradient and of the gradient times the normalised value, (B, C)."""
+    b, c, rows, columns = x.shape
+    groups, pixels = mean.shape[1], rows * columns
+    width = c // groups
+    bc = min(64, power(c))
+    bp = 4096 // bc
+    rounds = rounds_of(b * pixels * c // (bp * bc * FEW))
+    chunks = -(-pixels // (bp * rounds))
+    sums = torch.empty((2, b, chunks, c), dtype=torch.float32, device=x.device)
+    shapes = {"WIDTH": width, "BP": bp, "BC": bc, "TOLD": told.scale is not None, "SILU": silu, "num_warps": 4}
+    kernels.slopes[(b, chunks, -(-c // bc))](
+        x, dy, mean, rstd, *told.pointers, sums, pixels, c, groups, chunks, ROUNDS=rounds, **shapes
+    )  # fmt: skip
+    first, second = sums.sum(2)
+    weight = told.weight.float() if told.scale is None else told.weight.float() * (1 + told.scale.float())
+    m1, m2 = ((weight * each).view(b, groups, width).sum(2) / (width * pixels) for each in (first, second))
+    dx = torch.empty_like(x)
+    kernels.descend[(b, -(-pixels // bp), -(-c // bc))](
+        x, dy, dx, mean, rstd, *told.pointers, m1.contiguous(), m2.contiguous(), pixels, c, groups, **shapes
+    )  # fmt: skip
+    return dx, first, second

@@ -1,0 +1,81 @@
+"""Every kernel against float64, run by Triton's interpreter, which needs no GPU: prints {case: the worst relative error}.
+
+Started by test_kernels_interpreted.py in a process of its own: Triton reads TRITON_INTERPRET when it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import torch
+from cdkit.kernels import norm, norm_launch, rows_triton
+from cdkit.kernels.gate_triton import GeluGateFunction
+from cdkit.kernels.norm_function import GroupNormFunction
+from cdkit.kernels.plus_triton import launch
+from cdkit.kernels.rows_triton import LayerNormFunction
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def apart(found: Tensor, wanted: Tensor) -> float:
+    return float((found.detach().double() - wanted.detach()).norm() / wanted.detach().norm())
+
+
+def pair(*shape: int, mean: float = 0.0) -> tuple[Tensor, Tensor]:
+    """One tensor in float32 and in float64, both asked for gradients."""
+    drawn = torch.randn(*shape) + mean
+    return drawn.clone().requires_grad_(), drawn.double().requires_grad_()
+
+
+def worst(found: Tensor, wanted: Tensor, inputs: list[tuple[Tensor, Tensor]]) -> float:
+    """Of the answer and of every gradient."""
+    grad = torch.randn_like(found)
+    found.backward(grad)
+    wanted.backward(grad.double())
+    return max(apart(found, wanted), *(apart(mine.grad, true.grad) for mine, true in inputs if mine.grad is not None))
+
+
+def group_norm(shape: tuple[int, ...], groups: int, *, told: bool, silu: bool) -> float:
+    channels = shape[1]
+    x, x64 = pair(*shape, mean=30.0)  # far from zero, where sums of squares cancel
+    x = x.detach().to(memory_format=torch.channels_last).requires_grad_()
+    inputs = [(x, x64), pair(channels), pair(channels)] + ([pair(*shape[:2]), pair(*shape[:2])] if told else [])
+    (_, w), (_, b), *rest = ((m, d) for m, d in inputs[1:])
+    mine = [m for m, _ in inputs] + [None] * (5 - len(inputs))
+    scale, shift = (d for _, d in rest) if told else (None, None)
+    found = GroupNormFunction.apply(*mine, None, groups, 1e-5, silu)
+    return worst(found, norm.plain(x64, groups, w, b, eps=1e-5, silu=silu, scale=scale, shift=shift), inputs)
+
+
+def moved(shape: tuple[int, ...], groups: int) -> float:
+    """With an offset a channel, which only drawing has."""
+    x, offset = torch.randn(*shape).to(memory_format=torch.channels_last), torch.randn(*shape[:2])
+    w, b = torch.randn(shape[1]), torch.randn(shape[1])
+    found, *_ = norm_launch.forward(x, groups, norm_launch.Told(w, b, None, None), offset, eps=1e-5, silu=True)
+    return apart(found, norm.plain(x.double(), groups, w.double(), b.double(), eps=1e-5, silu=True, offset=offset.double()))
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    found: dict[str, float] = {}
+    for name, most, few in (("whole", norm_launch.MOST, norm_launch.FEW), ("parts", 0, norm_launch.FEW), ("rounds", 0, 1)):
+        norm_launch.MOST, norm_launch.FEW = most, few
+        found[f"group norm, {name}"] = group_norm((2, 20, 6, 5), 2, told=False, silu=True)
+        found[f"group norm, {name}, told"] = group_norm((2, 12, 9, 7), 3, told=True, silu=True)
+        found[f"group norm, {name}, no SiLU"] = group_norm((1, 30, 24, 5), 5, told=False, silu=False)
+        found[f"group norm, {name}, moved"] = moved((2, 20, 6, 5), 4)
+    for shares in (rows_triton.SHARES, 2):
+        rows_triton.SHARES = shares
+        inputs = [pair(5, 7, 40, mean=5.0), pair(40), pair(40)]
+        (x, x64), (w, w64), (b, b64) = inputs
+        found[f"layer norm, {shares}"] = worst(LayerNormFunction.apply(x, w, b, 1e-5), F.layer_norm(x64, (40,), w64, b64), inputs)
+    both, both64 = pair(3, 5, 600)
+    value, gate = both64.chunk(2, -1)
+    found["gelu gate"] = worst(GeluGateFunction.apply(both), value * F.gelu(gate), [(both, both64)])
+    h, more, bias = torch.randn(2, 70, 5, 3).to(memory_format=torch.channels_last), torch.randn(2, 70, 5, 3), torch.randn(70)
+    found["plus"] = apart(launch(h, more, bias), h.double() + more.double() + bias.double()[:, None, None])
+    json.dump(found, sys.stdout)
+
+
+main()
