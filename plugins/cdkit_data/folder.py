@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cdkit_data.captions import unique
 from cdkit_data.entries import Entry, read_entries
-from cdkit_data.fitting import fitted
+from cdkit_data.fitting import Crop, fitted
 from cdkit_data.pictures import Notes, decode, file_bytes
 from cdkit_data.splits import SPLITS, Split, content_id, split_of
 from cdkit_data.table import Table
@@ -67,7 +67,7 @@ class Folder(Dataset):
         channels: Literal[1, 3] = 3,
         column: str = "text",
         also: tuple[str, ...] = (),
-        crop: Literal["centre", "squash"] = "centre",
+        crop: Crop = "centre",
         upscale: bool = False,
         background: tuple[int, int, int] = (255, 255, 255),
         skip_bad: bool = False,
@@ -84,7 +84,8 @@ class Folder(Dataset):
             )
         self.columns = unique(("text", *also, *([SIZES] if sizes else [])))
         self.sizes = sizes
-        self.column, self.also, self.crop, self.upscale, self.background = column, also, crop, upscale, background
+        self.column, self.also, self.upscale, self.background = column, also, upscale, background
+        self.crop: Crop = crop
         self.most_bad = most_bad if skip_bad else 0
 
     def split(self, name: Split) -> Table:

@@ -58,7 +58,8 @@ class HuggingFace(Dataset):
         self.path = path
         self.shape = SampleShape(channels, size, size)
         self.columns = unique(("text", *also))
-        self.image, self.column, self.also, self.crop, self.upscale = image, column, also, crop, upscale
+        self.image, self.column, self.also, self.upscale = image, column, also, upscale
+        self.crop: Crop = crop
         self.most_unreadable = most_bad
 
     def split(self, name: Split) -> Rows:

@@ -66,8 +66,8 @@ class Prepared(Dataset):
 class Rows(ReadAlone):
     """The rows of some shards, mapped into memory one shard after the other."""
 
-    def __init__(self, paths: list[Path], counts: list[int], read: Mapping[str, str]) -> None:
-        self.paths, self.read = paths, dict(read)
+    def __init__(self, paths: list[Path], counts: list[int], columns: Mapping[str, str]) -> None:
+        self.paths, self.columns = paths, dict(columns)
         self.ends = list(accumulate(counts))
         self._shards: dict[int, Shard] = {}
 
@@ -78,7 +78,7 @@ class Rows(ReadAlone):
         number = bisect_right(self.ends, place)
         if number not in self._shards:
             self._shards = dict(list(self._shards.items())[-15:])
-            self._shards[number] = Shard(self.paths[number], self.read)
+            self._shards[number] = Shard(self.paths[number], self.columns)
         return self._shards[number].row(place - (self.ends[number - 1] if number else 0))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -88,19 +88,19 @@ class Rows(ReadAlone):
 class Shard:
     """One file: latents (N, C, H, W), and for each condition its forms, the values of a picture one after the other."""
 
-    def __init__(self, path: Path, read: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
         from safetensors import safe_open
         from safetensors.torch import load_file
 
         self.tensors = load_file(path)
         with safe_open(path, framework="pt") as file:
             self.ids: list[str] = json.loads(file.metadata()["ids"])
-        self.read = read
-        self.ends = {name: self.tensors[f"{name}.counts"].cumsum(0).tolist() for name in read}
+        self.columns = columns
+        self.ends = {name: self.tensors[f"{name}.counts"].cumsum(0).tolist() for name in columns}
 
     def row(self, place: int) -> Example:
         values: dict[str, tuple[Any, ...]] = {}
-        for name, column in self.read.items():
+        for name, column in self.columns.items():
             ends = self.ends[name]
             values[column] = tuple(self._stream(name, at) for at in range(ends[place - 1] if place else 0, ends[place]))
         return Example(self.ids[place], self.tensors["latents"][place], values)

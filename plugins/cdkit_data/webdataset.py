@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from annotated_types import Interval
@@ -71,7 +71,8 @@ class Shards(Dataset):
             raise ValueError(f"size is {size} and step is {step}; expected a size that is a multiple of step")
         self.shape = SampleShape(channels, size, size)
         self.columns = unique(("text", *also))
-        self.column, self.also, self.crop, self.upscale = column, also, crop, upscale
+        self.column, self.also, self.upscale = column, also, upscale
+        self.crop: Crop = crop
         self.most_unreadable = most_bad
         self.shapes = shapes(size, step, aspect) if aspect > 1 else ()
         self.named = {"train": train, "validation": validation, "test": test}
@@ -89,7 +90,7 @@ class Shards(Dataset):
 
     @cached_property
     def _buckets(self) -> Sequence[int]:
-        return bucket_index(self._paths["train"], self.shapes) if self.shapes else ()
+        return cast(Sequence[int], bucket_index(self._paths["train"], self.shapes)) if self.shapes else ()
 
     def fingerprint(self) -> str:
         options = (self.shape, self.column, self.also, self.crop, self.upscale, self.shapes)
@@ -134,18 +135,18 @@ class Samples(ReadAlone):
     """The samples of a split, each read when it is asked for; at most OPEN files are open."""
 
     def __init__(self, dataset: Shards, index: Index, *, varied: bool) -> None:
-        self.dataset, self.index = dataset, index
+        self.dataset, self.samples = dataset, index
         self.buckets = dataset.buckets if varied else ()
         self.ends = list(accumulate(index.counts))
         self._open: OrderedDict[int, int] = OrderedDict()  # file -> descriptor
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.samples)
 
     def read(self, place: int) -> Example:
         file = bisect_right(self.ends, place)
-        path = self.index.paths[file]
-        begin, length = (int(number) for number in self.index.places[place])
+        path = self.samples.paths[file]
+        begin, length = (int(number) for number in self.samples.places[place])
         content = os.pread(self._descriptor(file), length, begin)
         key, files = files_in(content, f"{path}, sample {place}")
         return self.dataset.example(f"{path.stem}/{key}", files, self._shape(place))
@@ -156,7 +157,7 @@ class Samples(ReadAlone):
 
     def _descriptor(self, file: int) -> int:
         if file not in self._open:  # what a fork finds open it shares, and pread moves no position
-            self._open[file] = os.open(self.index.paths[file], os.O_RDONLY | os.O_NOFOLLOW)
+            self._open[file] = os.open(self.samples.paths[file], os.O_RDONLY | os.O_NOFOLLOW)
             while len(self._open) > OPEN:
                 os.close(self._open.popitem(last=False)[1])
         self._open.move_to_end(file)
@@ -190,8 +191,9 @@ def fields_of(key: str, files: Mapping[str, bytes]) -> dict[str, Any]:
 def texts_of(key: str, fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """A field that is a text, or a list of texts."""
     value = fields.get(name)
-    texts = tuple(value) if isinstance(value, list) else (value,)
-    if not texts or not all(isinstance(text, str) for text in texts):
+    told: list[Any] = value if isinstance(value, list) else [value]
+    texts = tuple(text for text in told if isinstance(text, str))
+    if not texts or len(texts) != len(told):
         raise DataError(f"{key}.json: {name!r} is {value!r}; expected a text, or a list of texts; it has {', '.join(fields)}")
     return texts
 

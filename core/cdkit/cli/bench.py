@@ -38,11 +38,11 @@ def command(
 
     read = read_spec(spec, overrides=overrides)
     import torch
-    from cdkit.engine.bench import WHATS, bench
+    from cdkit.engine.bench import WHATS, What, bench
     from cdkit.engine.device import pick_device
 
     target = pick_device(device)
-    wanted = [what for what in WHATS if not whats or what in whats]
+    wanted: list[What] = [what for what in WHATS if not whats or what in whats]
     name = torch.cuda.get_device_name(target) if target.type == "cuda" else f"{torch.get_num_threads()} threads of a CPU"
     if not as_json:
         click.echo(f"{read.name} on {name}, torch {torch.__version__}, milliseconds")

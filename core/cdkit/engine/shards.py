@@ -52,13 +52,14 @@ def write_sharded(
 
 def _saved(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], ranks: Ranks) -> dict[str, Any]:
     """This process's file, by name, with its size and digest."""
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     flat: dict[str, Any] = {f"{name}|{key}": value for name, values in tensors.items() for key, value in values.items()}
-    writer = checkpoint.HuggingFaceStorageWriter(path=str(folder), save_distributed=True)
+    writer = HuggingFaceStorageWriter(path=str(folder), save_distributed=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own parts, that they are deprecated
-        checkpoint.save(flat, storage_writer=writer)
+        save(flat, storage_writer=writer)
     mine = sorted(folder.glob(f"shard-{ranks.rank + 1:05d}-*.safetensors"))
     for path in mine:
         path.chmod(0o600)

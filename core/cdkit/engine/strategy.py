@@ -152,7 +152,7 @@ class Fsdp2(ByHand):
         there = [gradient for gradient in mine if not is_sharded(gradient)]
         norm = (self.ranks.sum(squared(divided, self.ranks.device)) + squared(there, self.ranks.device)).sqrt()
         scale = (most / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_([*divided, *there], scale)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_mul_([*divided, *there], scale)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         return norm
 
     def write(self, folder: Path, step: int, tensors: Tensors, state: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
