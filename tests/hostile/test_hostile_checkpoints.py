@@ -94,7 +94,7 @@ CASES: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "87 complex": (lambda s: changed(s, lambda t: cast(t, torch.complex64)), 6, rf"{FILE}: 1 tensors have another kind of number \(stem\.weight is torch\.complex64, expected torch\.float32\)$"),
     "88 NaN": (lambda s: changed(s, lambda t: t["stem.weight"].fill_(float("nan"))), 8, rf"{FILE}: 1 tensors hold NaN or infinity \(stem\.weight\)$"),
     "88 infinity": (lambda s: changed(s, lambda t: t["stem.bias"].fill_(float("inf"))), 8, rf"{FILE}: 1 tensors hold NaN or infinity \(stem\.bias\)$"),
-    "89 a later schema": (lambda s: edited(s, schema=99), 6, rf"{STEP}/manifest\.json: written with schema 99; this cdkit reads schemas 1 to 2$"),
+    "89 a later schema": (lambda s: edited(s, schema=99), 6, rf"{STEP}/manifest\.json: written with schema 99; this cdkit reads schemas 1 to 3$"),
     "92 a pickle": (lambda s: written(s, pickle.dumps({"w": [1.0]})), 6, rf"{FILE}: is no safetensors file: "),
     "92 a header without end": (lambda s: written(s, HEADER), 6, rf"{FILE}: is no safetensors file: "),
     "92 no JSON in the header": (lambda s: written(s, (2).to_bytes(8, "little") + b"[]"), 6, rf"{FILE}: is no safetensors file: "),

@@ -78,7 +78,7 @@ class Checkpoint:
     @property
     def is_sharded(self) -> bool:
         """Is it in one file a process that wrote it?"""
-        return self.manifest["schema"] == SHARDED
+        return self.manifest.get("schema") == SHARDED
 
     @property
     def shards(self) -> list[Path]:

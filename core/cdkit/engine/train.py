@@ -197,12 +197,14 @@ class Trainer:
     def begin(self, init_from: Run | None, *, fallback: bool = False, same_data: bool = True, strict: bool = False) -> None:
         """Resume from the latest checkpoint, or start: from another run's weights, or as drawn."""
         checkpoint = self.ranks.led(lambda: self._latest(fallback))
+        if checkpoint is not None:
+            compare_versions(self.run.path / VERSIONS, self.spec, lambda line: self.say(f"note: {line}"), strict=strict)
         if checkpoint is not None and "optimizer" not in checkpoint.names:
             load_weights(self.model, checkpoint, averaged=False)
             self.say(f"{self.run.path}: starts from the weights of {checkpoint.folder.name}, which holds no optimizer")
         elif checkpoint is not None:
             self._check_data(checkpoint, same_data)
-            self._restore(checkpoint, strict=strict)
+            self._restore(checkpoint)
             self.say(f"{self.run.path}: going on at step {self.step} of {self.options.steps}")
         elif init_from is not None:
             self._inherit(init_from)
@@ -235,10 +237,9 @@ class Trainer:
         if whence := take_autoencoder(self.model, there=there):
             self.say(f"{self.run.path}: {whence}")
 
-    def _restore(self, checkpoint: Checkpoint, *, strict: bool) -> None:
+    def _restore(self, checkpoint: Checkpoint) -> None:
         load_weights(self.model, checkpoint, averaged=False)
         load_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
-        compare_versions(self.run.path / VERSIONS, self.spec, lambda line: self.say(f"note: {line}"), strict=strict)
         state = checkpoint.state()
         if self.ema is not None:
             self.ema.load(checkpoint.tensors("ema"), state["ema_updates"])

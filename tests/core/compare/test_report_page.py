@@ -131,8 +131,9 @@ def test_the_longest_has_most_words() -> None:
 
 
 def test_losses_are_means_of_spans(tmp_path: Path) -> None:
-    journals = [tmp_path / name for name in ("0", "1")]
+    journals = [tmp_path / name / "metrics.jsonl" for name in ("0", "1")]
     for seed, journal in enumerate(journals):
+        journal.parent.mkdir()
         lines = [{"step": step, "loss": float(step + seed)} for step in range(1, 201)]
         lines += [{"step": 200, "loss": 0.0}]  # trained again after an interruption
         journal.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")

@@ -109,7 +109,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_bytes(signed({**manifest, "schema": 99}))
-    with pytest.raises(CheckpointError, match="written with schema 99; this cdkit reads schemas 1 to 2"):
+    with pytest.raises(CheckpointError, match="written with schema 99; this cdkit reads schemas 1 to 3"):
         verified(folder)
 
 

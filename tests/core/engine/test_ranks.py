@@ -225,7 +225,7 @@ def test_divided_weights_learn_what_whole_ones_learn(tmp_path: Path, tiny: Tiny)
     alike(tmp_path / "one", tmp_path / "two", 2e-5)
     checkpoint = Run(tmp_path / "two").latest()
     assert checkpoint is not None
-    assert checkpoint.manifest["schema"] == 2
+    assert checkpoint.manifest["schema"] == 3
     assert [path.name[:11] for path in checkpoint.shards] == ["shard-00001", "shard-00002"]
     sizes = [path.stat().st_size for path in checkpoint.shards]
     assert max(sizes) < 1.6 * min(sizes), "each process writes its part"
