@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-MOST = 5_000  # tensors of weights in one part: SDXL's U-Net has 1,680, CLIP's and T5's largest text encoders 517 and 220
+MOST = 4_000  # tensors of weights in one part: SDXL's U-Net has 1,680, CLIP's and T5's largest text encoders 517 and 220
 
 
 _making: ContextVar[object] = ContextVar("the part that is being made")

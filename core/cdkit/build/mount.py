@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
+from cdkit.build.bounded import bounded
 from cdkit.diffusion.random import derive
 from cdkit.errors import CdkitError, SpecError
 from cdkit.parts import ConditioningInjector, Joined, Modulating, Modulation, Passing, SequenceTap, Signals, Site, Tap
@@ -140,7 +141,8 @@ class Mounting:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "tap", site.name, name))
             try:
-                return mounted.injector.tap(site)
+                with bounded():
+                    return mounted.injector.tap(site)
             except (ValueError, TypeError) as error:
                 if mounted.place is None or isinstance(error, CdkitError):
                     raise
