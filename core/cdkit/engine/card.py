@@ -50,7 +50,7 @@ def body(run: Run, spec: Spec, reports: Sequence[Mapping[str, Any]]) -> Iterator
     told = ", ".join(f"{name} ({condition.part.use})" for name, condition in spec.conditions.items()) or "nothing"
     yield f"\n# {spec.name}\n"
     yield f"A diffusion model that draws {shape.height} × {shape.width} with {shape.channels} channels, told {told}"
-    yield f"by {', '.join(ways(spec)) or 'no method'}, made with [cdkit](https://pypi.org/project/cdkit/).\n"
+    yield f"by {', '.join(ways(spec)) or 'no method'}, made with cdkit.\n"
     yield f"```console\n$ cdkit sample {run.path.name} --prompt {quoted(spec)} --out drawn\n```\n"
     yield f"## How it is made\n\n```mermaid\n{mermaid(plan_of(spec))}```\n"
     yield from training(run, spec)
