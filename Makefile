@@ -22,13 +22,15 @@ demo: install
 	@echo "The pictures: runs/demo/animals/grid.png (the model in the box) and runs/demo/drawn/grid.png (trained just now)."
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+# What failed beside others is tried once more by itself: some tests hold a child process to seconds. Its name stays in the log.
+ALONE := OMP_NUM_THREADS=1 $(BIN)/pytest --last-failed --last-failed-no-failures none
 
 test: install
-	$(PYTEST)
+	$(PYTEST) || $(ALONE)
 
 # What CI runs besides: trainings that are killed, comparisons from file to page, the tutorials to the letter.
 long: install
-	$(PYTEST) -m "long and not slow"
+	$(PYTEST) -m "long and not slow" || $(ALONE) -m "long and not slow"
 
 # In another order each time, as `make test` otherwise.
 shuffled: install
