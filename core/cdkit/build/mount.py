@@ -139,7 +139,7 @@ class Mounting:
         if not mounted.wants(site):
             return None
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(self.seed, "tap", site.name, name))
+            torch.default_generator.manual_seed(derive(self.seed, "tap", site.name, name))  # of a GPU nothing is drawn here
             try:
                 with bounded():
                     return mounted.injector.tap(site)
