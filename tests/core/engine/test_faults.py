@@ -234,7 +234,7 @@ DEVICE: dict[str, tuple[Any, str, Exception]] = {
     "in the library": (Model, "forward", RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")),
     "as gradients are made": (Trainer, "_backward", RuntimeError("CUDA error: an illegal memory access was encountered")),
     "as the average is updated": (Ema, "update", torch.AcceleratorError(LOST)),
-    "as the weights are fetched to be saved": (training, "weights_of", torch.AcceleratorError(LOST)),
+    "as the weights are fetched to be saved": (training, "held_weights", torch.AcceleratorError(LOST)),
 }  # where it is lost, and what torch says then
 
 
