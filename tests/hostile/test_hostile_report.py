@@ -53,6 +53,7 @@ class Elements(HTMLParser):
         self.outside += [value for name, value in attrs if name == "src" and value and not value.startswith("data:")]
 
 
+@pytest.mark.long
 def test_a_prompt_cannot_write_the_report(ask: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(BASE)
     (tmp_path / "small.yaml").write_text(COMPARISON)
