@@ -1,6 +1,6 @@
 """pointing: do the maps of where a word acts point at the thing that it names? Asked where masks say what lies where.
 
-The pointing game (Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop", arXiv 1608.00507): a map is right if
+The pointing game (Zhang et al. 2018, "Top-down Neural Attention by Excitation Backprop", arXiv 1608.00507): a map is right if
 its largest value lies on the thing. Two maps are asked: what leaving the words out changes, and attention to them.
 """
 
@@ -12,25 +12,36 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from cdkit.hooks import hookimpl
-from cdkit.parts import Acting, DataError, Examinee, Example, Metric, NonNegative, Positive
+from cdkit.parts import Acting, DataError, Examinee, Example, Metric, Positive
 from torch import Tensor
 from torch.nn import functional as F
 
 from cdkit_metrics.hashing import number, shuffled
-from cdkit_metrics.intervals import Share
+from cdkit_metrics.intervals import share_of
 from cdkit_metrics.scenes import NONE, Layout, layout_of
 from cdkit_metrics.words import told_first
 
 MASK = "mask"  # the column of a tensor (things, H, W) in [0, 1]
 COVERED = 0.5  # of a pixel: less of it is not the thing
+BESIDE = 15 / 224  # of a picture's width: what the published game lets a map miss a thing by
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A thing that a caption names: which words do, and where it lies (H, W) bool."""
+    """A thing that a caption names: which words do, and where it lies (H, W) bool; `near` is that and what is close by."""
 
     words: tuple[int, ...]
     mask: Tensor
+    near: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One thing, one kind of map: was it right over all levels, was it nearly, and at each level from much noise to little?"""
+
+    right: bool
+    nearly: bool
+    levels: tuple[bool, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +51,7 @@ class Pointing(Metric):
     A thing is named by the words that stand together and say its attributes ("red circle"); their maps are added. Things of
     which the caption says the same are left out. The noise levels' maps are added too, each on a scale of its own, since much
     noise moves a picture more; `levels` has each by itself.
-    pictures: asked about. split, language: of them and their captions. seed: of which pictures, and of their noise. tolerance:
-    pixels beside the thing that count as the thing; the published game allows 15 of about 224.
+    pictures: asked about. split, language: of them and their captions. seed: of which pictures, and of their noise.
     """
 
     figure: ClassVar[str] = "influence"
@@ -50,43 +60,34 @@ class Pointing(Metric):
     language: str = "en"
     split: Literal["validation", "test"] = "test"
     seed: int = 0
-    tolerance: NonNegative = 0
 
     def __call__(self, examinee: Examinee) -> Mapping[str, Any]:
-        """`influence`, `attention`: shares of things pointed at. `chance`: the share of a picture that a thing covers."""
+        """`influence`, `attention`: shares of things pointed at. `near`: of those within 15 / 224 of the picture's width, as the
+        published game counts. `chance`: the share of a picture that a thing covers.
+        """
         layout = masked(examinee)
         asked = chosen(examinee.dataset.split(self.split), self.pictures, self.seed)
-        found: dict[str, list[list[bool]]] = {"influence": [], "attention": []}
+        found: dict[str, list[Asked]] = {}
         covered: list[float] = []
         for turn, example in enumerate(asked, 1):
-            for way, hits, share in self._asked(examinee, layout, example):
-                found[way].append(hits)
-                covered += [share] if way == "influence" else []
+            values = told_first([example], self.language)
+            acting = examinee.acting(example.image, values, number(self.seed, example.id))
+            for thing in named(layout, example, acting.words):
+                covered.append(float(thing.mask.float().mean()))
+                for way, maps in ways(acting).items():
+                    found.setdefault(way, []).append(judged(maps[list(thing.words)].sum(dim=0), thing))
             if turn % 20 == 0 or turn == len(asked):
                 examinee.say(f"pointing: {turn} of {len(asked)} pictures asked about")
         if not covered:
             raise DataError("pointing: no caption names a thing by words that stand together", hint="ask in another language")
         return {
-            **{way: Share(sum(hits[0] for hits in rows), len(rows)).report() for way, rows in found.items() if rows},
-            "levels": {way: by_level(rows) for way, rows in found.items() if rows},
+            **{way: share_of(one.right for one in rows).report() for way, rows in found.items()},
+            "near": {way: share_of(one.nearly for one in rows).report() for way, rows in found.items()},
+            "levels": {way: by_level(rows) for way, rows in found.items()},
             "chance": sum(covered) / len(covered),
-            "tolerance": self.tolerance,
             "split": self.split,
             "language": self.language,
         }
-
-    def _asked(self, examinee: Examinee, layout: Layout, example: Example) -> Iterator[tuple[str, list[bool], float]]:
-        """For each thing and way: right over all levels and at each of them, and the share of the picture that it covers."""
-        values = told_first([example], self.language)
-        acting = examinee.acting(example.image, values, number(self.seed, example.id))
-        for thing in named(layout, example, acting.words, self.tolerance):
-            for way, maps in ways(acting).items():
-                heat = maps[list(thing.words)].sum(dim=0)
-                yield (
-                    way,
-                    [hit(evenly(heat), thing.mask), *(hit(level, thing.mask) for level in heat)],
-                    float(thing.mask.float().mean()),
-                )
 
 
 def masked(examinee: Examinee) -> Layout:
@@ -109,14 +110,15 @@ def ways(acting: Acting) -> dict[str, Tensor]:
     return {"influence": acting.influence} | ({} if acting.attention is None else {"attention": acting.attention})
 
 
-def named(layout: Layout, example: Example, words: Sequence[str], tolerance: int) -> Iterator[Named]:
-    """The things that one run of words names, and no other thing; grown by `tolerance` pixels."""
+def named(layout: Layout, example: Example, words: Sequence[str]) -> Iterator[Named]:
+    """The things that one run of words names, and no other thing."""
     masks: Tensor = example.values[MASK][0]
     for place in range(1, layout.places + 1):
         attributes = [str(example.values[f"{attribute}.{place}"][0]) for attribute in layout.attributes]
         run = spoken([value for value in attributes if value != NONE], words)
         if run is not None and place <= len(masks):
-            yield Named(run, grown(masks[place - 1] >= COVERED, tolerance))
+            mask = masks[place - 1] >= COVERED
+            yield Named(run, mask, grown(mask, round(BESIDE * mask.shape[1])))
 
 
 def spoken(attributes: Sequence[str], words: Sequence[str]) -> tuple[int, ...] | None:
@@ -140,8 +142,8 @@ def grown(mask: Tensor, pixels: int) -> Tensor:
 
 
 def hit(heat: Tensor, mask: Tensor) -> bool:
-    """Does the largest value of heat (H, W) lie on the mask?"""
-    return bool(mask.flatten()[int(torch.argmax(heat))])
+    """Does the largest value of heat (H, W) lie on the mask? Who says the same of all places points nowhere."""
+    return bool(mask.flatten()[int(torch.argmax(heat))]) and bool(heat.max() > heat.min())
 
 
 def evenly(heat: Tensor) -> Tensor:
@@ -149,9 +151,15 @@ def evenly(heat: Tensor) -> Tensor:
     return (heat / heat.sum(dim=(1, 2), keepdim=True).clamp_min(1e-12)).sum(dim=0)
 
 
-def by_level(rows: Sequence[Sequence[bool]]) -> list[float]:
+def judged(heat: Tensor, thing: Named) -> Asked:
+    """heat (K, H, W): the maps of all levels together, and each by itself."""
+    together = evenly(heat)
+    return Asked(hit(together, thing.mask), hit(together, thing.near), tuple(hit(level, thing.mask) for level in heat))
+
+
+def by_level(rows: Sequence[Asked]) -> list[float]:
     """Shares at each noise level, from much to little."""
-    return [sum(level) / len(rows) for level in list(zip(*rows, strict=True))[1:]]
+    return [sum(level) / len(rows) for level in zip(*(one.levels for one in rows), strict=True)]
 
 
 @hookimpl

@@ -39,8 +39,8 @@ def command(
 ) -> None:
     """Where each word of a prompt acts in the picture that RUN draws of it.
 
-    Every method is asked by leaving each word out; one with attention to words, by that as well. Leaves atlas.png, atlas.html
-    and atlas.json.
+    Every method is asked by leaving each word out; one with attention to words, by that as well. Leaves atlas.png (by
+    noise level), sites.png (by site), atlas.html (by both) and atlas.json.
     """
     from cdkit.engine.atlas_files import numbers, save
     from cdkit.engine.load import load

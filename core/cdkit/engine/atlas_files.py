@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -24,18 +24,19 @@ WAYS = {"influence": "left out", "attention": "attended"}
 
 
 def save(atlas: Atlas, folder: Path, about: str) -> list[Path]:
-    """Write atlas.png, atlas.html and atlas.json. about: who drew, in a line."""
+    """Write atlas.png, atlas.html, atlas.json and sites.png. about: who drew, in a line."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"atlas.{end}" for end in ("png", "html", "json")]
+    paths = [folder / name for name in ("atlas.png", "atlas.html", "atlas.json", "sites.png")]
     grid(atlas).save(paths[0])
     paths[1].write_text(page(atlas, about), encoding="utf-8")
     paths[2].write_text(json.dumps(numbers(atlas), ensure_ascii=False, indent=1), encoding="utf-8")
+    sites(atlas).save(paths[3])
     return paths
 
 
 def numbers(atlas: Atlas) -> dict[str, Any]:
     """What the maps amount to, by word: means over the picture, at each level, and by site."""
-    sites = {site: maps.mean(dim=(2, 3)).tolist() for site, maps in atlas.attention.items()}
+    attended = {site: maps.mean(dim=(2, 3)).tolist() for site, maps in atlas.attention.items()}
     return {
         "prompt": atlas.prompt,
         "words": list(atlas.words),
@@ -44,7 +45,7 @@ def numbers(atlas: Atlas) -> dict[str, Any]:
             "whole": atlas.influence.whole.tolist(),
             "sites": {site: found.tolist() for site, found in atlas.influence.places.items()},
         },
-        "attention": {"sites": sites},
+        "attention": {"sites": attended},
     }
 
 
@@ -67,6 +68,20 @@ def grid(atlas: Atlas) -> Image:
     return labelled_grid(torch.stack(tiles), captions, columns=len(atlas.sigmas), scale=None)
 
 
+def sites(atlas: Atlas) -> Image:
+    """A row a site and way to ask, a column a word, the mean of all noise levels; each row on a scale of its own."""
+    from cdkit.model.grid import labelled_grid
+
+    tiles: list[Tensor] = []
+    captions: list[str] = []
+    for way, by_name in (("influence", atlas.influence.by_place), ("attention", atlas.attention)):
+        for site, maps in by_name.items():
+            found = maps.mean(dim=1)
+            tiles += [laid(atlas, share) for share in found / (float(found.max()) or 1.0)]
+            captions += [f"{word} {WAYS[way]}, {site}" for word in atlas.words]
+    return labelled_grid(torch.stack(tiles), captions, columns=len(atlas.words), scale=None)
+
+
 def laid(atlas: Atlas, share: Tensor) -> Tensor:
     """A map (h, w) in [0, 1] over the picture, at the picture's size."""
     height, width = atlas.influence.picture.shape[1:]
@@ -83,8 +98,8 @@ def page(atlas: Atlas, about: str) -> str:
         picture=f'<img alt="{escape(f"the picture of {atlas.prompt}", quote=True)}" src="{picture}">',
         influence=table(atlas, "influence", ways(atlas)["influence"]),
         attention=table(atlas, "attention", ways(atlas)["attention"]) if atlas.attention else silent(),
-        sites=by_site(atlas),
-        attended=attended_by_site(atlas),
+        sites=by_site(atlas, "influence", atlas.influence.by_place),
+        attended=by_site(atlas, "attention", atlas.attention) if atlas.attention else "",
     )
 
 
@@ -109,28 +124,27 @@ def cell(atlas: Atlas, told: str, share: Tensor) -> str:
     return f'<img class="map" alt="{escape(told, quote=True)}" src="{png_uri(to_picture(laid(atlas, share)))}">'
 
 
-def by_site(atlas: Atlas) -> str:
-    """Sites by words: how far the picture moves where one site alone hears the prompt without the word."""
-    places = atlas.influence.places
-    most = max((float(found.mean(dim=1).max()) for found in places.values()), default=0.0) or 1.0
-    body = [(site, [bar(float(value), most) for value in found.mean(dim=1)]) for site, found in places.items()]
-    return rows("site", [f"without {word}" for word in atlas.words], body)
-
-
-def attended_by_site(atlas: Atlas) -> str:
-    """Sites by words: each site's attention, the mean of all noise levels."""
-    if not atlas.attention:
-        return ""
+def by_site(atlas: Atlas, way: str, sites: Mapping[str, Tensor]) -> str:
+    """Sites by words: a site's map, the mean of all noise levels, and what it amounts to at each of them."""
+    most = max((float(maps.mean(dim=(2, 3)).max()) for maps in sites.values()), default=0.0) or 1.0
     body: list[tuple[str, list[str]]] = []
-    for site, maps in atlas.attention.items():
+    for site, maps in sites.items():
         top = float(maps.mean(dim=1).max()) or 1.0
-        told = zip(atlas.words, maps.mean(dim=1), strict=True)
-        body.append((site, [f"{cell(atlas, f'{word} at {site}', found / top)}{float(found.mean()):.1%}" for word, found in told]))
+        shown = [
+            cell(atlas, f"{word}, {WAYS[way]} at {site}", found.mean(dim=0) / top)
+            for word, found in zip(atlas.words, maps, strict=True)
+        ]
+        body.append((site, [image + by_level(atlas, found, most) for image, found in zip(shown, maps, strict=True)]))
     return rows("site", list(atlas.words), body)
 
 
-def bar(value: float, most: float) -> str:
-    return f"<span class='bar' style='width:{4 * value / most:.2f}rem'></span>{value:.2g}"
+def by_level(atlas: Atlas, maps: Tensor, most: float) -> str:
+    """A bar and a number a noise level."""
+    means = maps.mean(dim=(1, 2)).tolist()
+    return "".join(
+        f"<div>σ {sigma:.2f} <span class='bar' style='width:{2 * value / most:.2f}rem'></span>{value:.2g}</div>"
+        for sigma, value in zip(atlas.sigmas, means, strict=True)
+    )
 
 
 def rows(corner: str, head: list[str], body: list[tuple[str, list[str]]]) -> str:

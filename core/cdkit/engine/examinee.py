@@ -101,7 +101,7 @@ class Examined:
 
     def acting(self, image: Tensor, values: Mapping[str, Sequence[Any]], seed: int) -> Acting:
         """Where each word acts in an image (C, H, W), told these values of one picture."""
-        return explain(self.model, self._read(values), seed=seed, picture=image).acting
+        return explain(self.model, self._read(values), seed=seed, places={}, picture=image).acting
 
     def _read(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
         """The columns that the model reads. It must be told at least one of them, or it would be judged on silence."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,19 +60,21 @@ def explain(
     seed: int = 0,
     guidance: float | None = None,
     levels: int = 4,
+    places: Mapping[str, Collection[str]] | None = None,
     picture: Tensor | None = None,
 ) -> Atlas:
     """Where each word of one prompt acts.
 
     values: a prompt, or the values of one picture by column. seed, guidance: of the picture, which is drawn by the spec's
     sampler; or `picture` (C, H, W) in [-1, 1], which was drawn or photographed. levels: of noise, evenly spaced in time.
+    places: sites whose influence is told apart, as for `influence`; each site where None.
     UsageError where `influence` raises it.
     """
     raw = dict(by_column(model, values))
     column = text_column(model)
     if raw.get(column) and isinstance(raw[column][0], str):
         raw[column] = [tidy(prompt) for prompt in raw[column]]
-    found = influence(model, raw, seed=seed, guidance=guidance, levels=levels, picture=picture)
+    found = influence(model, raw, seed=seed, guidance=guidance, levels=levels, places=places, picture=picture)
     _, versions = leave_one_out(model, column, raw)
     was_training = model.training
     model.eval()

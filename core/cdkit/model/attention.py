@@ -88,9 +88,14 @@ def by_word(weights: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
 
 
 def laid_out(model: Model, site: Site, rows: Tensor) -> Tensor:
-    """(W, K, N) -> (W, K, h, w), the places of a site in the picture."""
-    height, width = (-(-side // site.padded) * site.padded // site.stride for side in model.shape[1:])
-    return rows.unflatten(2, (height, width))
+    """(W, K, N) -> (W, K, h, w), the places of a site; of a picture that was padded, its own pixels, without the rim."""
+    height, width = model.shape[1:]
+    padded = [-(-side // site.padded) * site.padded for side in (height, width)]
+    maps = rows.unflatten(2, [side // site.stride for side in padded])
+    if padded == [height, width]:
+        return maps
+    top, left = (padded[0] - height) // 2, (padded[1] - width) // 2
+    return resized(maps, *padded)[..., top : top + height, left : left + width]
 
 
 def resized(maps: Tensor, height: int, width: int) -> Tensor:

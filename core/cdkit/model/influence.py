@@ -40,8 +40,13 @@ class Influence:
     words: tuple[str, ...]
     sigmas: tuple[float, ...]  # K; x = alpha * clean + sigma * noise
     maps: Tensor  # (W, K, H, W)
-    places: Mapping[str, Tensor]  # (W, K): the change where these sites alone hear the prompt without the word
+    by_place: Mapping[str, Tensor]  # (W, K, H, W): the change where these sites alone hear the prompt without the word
     picture: Tensor  # (C, H, W) in [-1, 1], pixels
+
+    @property
+    def places(self) -> dict[str, Tensor]:
+        """(W, K): what the maps of `by_place` amount to."""
+        return {name: maps.mean(dim=(2, 3)) for name, maps in self.by_place.items()}
 
     @property
     def whole(self) -> Tensor:
@@ -177,9 +182,7 @@ def _measured(
 
     numbers = range(1, 1 + len(words))
     maps = torch.stack([changed(number, told) for number in numbers])
-    by_place = {
-        name: torch.stack([changed(number, sites).mean(dim=(1, 2)) for number in numbers]) for name, sites in places.items()
-    }
+    by_place = {name: torch.stack([changed(number, sites) for number in numbers]) for name, sites in places.items()}
     return Influence(words, tuple(model.diffusion.levels(met.t)[1].tolist()), maps, by_place, drawn)
 
 
