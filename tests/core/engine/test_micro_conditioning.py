@@ -99,18 +99,18 @@ def without(model: Model, injector: str) -> Iterator[None]:
         slot.taps[injector] = tap
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_true_sizes_explain_a_picture_better(model: Model, data: Dataset) -> None:
     sizes_are_heard(model, data)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_network_that_ignores_them_is_caught(model: Model, data: Dataset) -> None:
     with without(model, "add"), pytest.raises(AssertionError, match="explains 0% of the pictures"):
         sizes_are_heard(model, data)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_each_number_reaches_the_output(model: Model) -> None:
     """Original, crop and target: another value of any of the six is another prediction, and the same value the same."""
     x, t = torch.randn(1, *model.shape, generator=torch.Generator().manual_seed(0)), torch.tensor([500.0])

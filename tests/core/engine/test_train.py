@@ -53,7 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> dict[str, str
     return fingerprint(train(tiny(), tmp_path_factory.mktemp("whole") / "run", say=quiet))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", range(1, 8))
 def test_a_run_stopped_at_any_step_ends_bit_equal(tmp_path: Path, tiny: Tiny, whole: dict[str, str], stop: int) -> None:
     run = train(tiny(), tmp_path / "run", say=quiet)
@@ -236,7 +236,7 @@ def test_a_signal_saves_and_exits(tmp_path: Path, tiny: Tiny, number: int, code:
     assert checkpoint.step == len(metrics.read_text().splitlines())
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_killed_at_any_moment_the_run_can_be_read(tmp_path: Path, tiny: Tiny) -> None:
     """kill -9 while it saves after every step: the latest checkpoint verifies, and the run goes on from it."""
     path = tmp_path / "spec.yaml"
