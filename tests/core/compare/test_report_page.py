@@ -85,6 +85,7 @@ def test_the_command_can_be_given_again(made: Made) -> None:
     assert shlex.split(unescape(found[1])) == ["cdkit", "compare", *made.arguments]
 
 
+@pytest.mark.long
 def test_where_each_word_acts(made: Made) -> None:
     told = made.result["arms"]["asked"]["words"]
     assert told["prompt"] == "手写的五", "the one of most words"

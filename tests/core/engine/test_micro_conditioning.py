@@ -139,6 +139,7 @@ def test_the_proof_catches_an_encoder_that_reads_all_sizes_alike() -> None:
         prove(assemble(read_spec(text, registry=registry), device="meta"))
 
 
+@pytest.mark.slow
 def test_silence_is_the_default_size(model: Model) -> None:
     """A picture of which no size is said is drawn as one of 16 rows, uncut: that is what `default` says."""
     x, t = torch.randn(1, *model.shape, generator=torch.Generator().manual_seed(1)), torch.tensor([400.0])
