@@ -28,7 +28,7 @@ ALONE := OMP_NUM_THREADS=1 $(BIN)/pytest --last-failed --last-failed-no-failures
 test: install
 	$(PYTEST) || $(ALONE)
 
-# What CI runs besides: trainings that are killed, comparisons from file to page, the tutorials to the letter.
+# What CI runs besides: the rest of the grid, a hundred kills, the tutorials and every page's code to the letter.
 long: install
 	$(PYTEST) -m "long and not slow" || $(ALONE) -m "long and not slow"
 
@@ -42,9 +42,9 @@ lint: install
 	$(BIN)/ruff check core plugins tests
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# What takes longer: tests at full size, the wheel as a user gets it, and those of the example plugins beside it.
+# What takes longer: every kill, tests at full size, the wheel as a user gets it, and those of the example plugins beside it.
 slow: install $(VENV)/language-server $(VENV)/axe wheel examples
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow || $(ALONE) -m slow
 
 # The wheel in an environment that has nothing else.
 wheel: install

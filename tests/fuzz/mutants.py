@@ -33,20 +33,32 @@ class Piece(NamedTuple):
     memory: int  # KB above the process before them
 
 
-def tried(numbers: range) -> Piece:
-    """Each of these mutants read. A failure is a traceback, an error without a place, or more than a second."""
+def seconds_of(content: bytes) -> float:
+    """What reading it takes, in seconds of a core."""
     from fuzz_targets import spec
 
-    spec(b"cdkit: 1\n")  # what is imported once is no mutant's fault
+    began = process_time()
+    spec(content)
+    return process_time() - began
+
+
+def fewest_seconds_of(content: bytes) -> float:
+    """What seems slow is read twice more: a machine with other work counts its own waiting for memory as ours."""
+    seconds = seconds_of(content)
+    return seconds if seconds <= LONGEST else min(seconds, seconds_of(content), seconds_of(content))
+
+
+def tried(numbers: range) -> Piece:
+    """Each of these mutants read. A failure is a traceback, an error without a place, or more than a second."""
+    seconds_of(b"cdkit: 1\n")  # what is imported once is no mutant's fault
     failures: dict[int, str] = {}
     slowest, idle = 0.0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in numbers:
-        content, began = mutant(number), process_time()
         try:
-            spec(content)
+            seconds = fewest_seconds_of(mutant(number))
         except Exception as error:
             failures[number] = f"{type(error).__name__}: {error}"[:300]
-        seconds = process_time() - began
+            continue
         if seconds > LONGEST:
             failures[number] = f"took {seconds:.1f} s"
         slowest = max(slowest, seconds)

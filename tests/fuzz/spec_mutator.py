@@ -14,7 +14,7 @@ from random import Random
 
 SPECS = Path(__file__).parents[2] / "specs"
 LONGEST = 1600  # bytes of a spec that is bent: small ones reach as far, and sooner
-KEY = re.compile(r"([A-Za-z_][\w.]*):(?=[ \n])")
+KEY = re.compile(r"(?<![\w.])([A-Za-z_][\w.]*):(?=[ \n])")
 VALUE = re.compile(r"(?<=[:,\[] )[^\s{}\[\],#][^{}\[\],#\n]*|(?<=- )[^\s{}\[\],#][^{}\[\],#\n]*")
 NASTY = (
     "", "~", "null", "true", "no", "0", "-1", "1e-4", "1e999", ".nan", "-.inf", "010", "0x1F", "1_000", "12:30:45", "2024-13-45",

@@ -124,3 +124,13 @@ def test_replayed_gradients_are_those_of_the_passes() -> None:
             model.zero_grad(set_to_none=True)
         assert len(grads[0]) == len(grads[1])
         assert max(apart(b, a) for a, b in zip(*grads, strict=True) if a.norm() > 1e-6) < 2e-2
+
+
+def test_a_recorded_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """Its moments come from a file, where rows alone are kept; a fused step takes them in the order of the weights."""
+    from cdkit.engine.train import train
+
+    told = ("train.steps=6", "train.checkpoint_every=3", "train.sample_every=0", "backbone.width=64")
+    for minutes in (0.0, None):
+        run = train(read_spec(SPECS / "digits.yaml", overrides=told), tmp_path / "run", minutes=minutes, say=lambda _: None)
+    assert load(str(run.path)).ledger.counts["text"].told > 0

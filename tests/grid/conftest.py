@@ -76,7 +76,10 @@ def case_of(backbone: str, *injectors: str) -> InjectorCase:
     )
 
 
-@pytest.fixture(params=BACKBONES)
+LARGE = {"controlnet"}  # two networks in one
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.long] * (name in LARGE)) for name in BACKBONES])
 def backbone(request: pytest.FixtureRequest) -> str:
     return request.param
 

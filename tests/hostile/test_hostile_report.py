@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}"
 BASE = """
 cdkit: 1
@@ -53,6 +55,7 @@ class Elements(HTMLParser):
         self.outside += [value for name, value in attrs if name == "src" and value and not value.startswith("data:")]
 
 
+@pytest.mark.long
 def test_a_prompt_cannot_write_the_report(ask: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(BASE)
     (tmp_path / "small.yaml").write_text(COMPARISON)

@@ -9,8 +9,8 @@ from cdkit.testing.conformance import conformance
 
 INSTALLED = Registry.installed()
 OURS = [(kind, name) for kind in KINDS for name in INSTALLED.names(kind) if INSTALLED.provider(kind, name).startswith("cdkit==")]
-SLOW = {("dataset", "emoji"), ("dataset", "fashion"), ("encoder", "e5")}  # seconds each, and none in a cache that is empty
-LONG = {("backbone", name) for name in ("unet", "unet_classic", "controlnet", "dit", "mmdit")} | {("dataset", "shapes")}
+SLOW = {("dataset", "emoji"), ("dataset", "fashion"), ("encoder", "e5"), *(part for part in OURS if part[0] == "backbone")}
+LONG = {part for part in OURS if part[0] == "injector"} | {("dataset", "shapes")}  # `make test` has the kit of each
 
 
 def marks(part: tuple[str, str]) -> list[pytest.MarkDecorator]:

@@ -61,5 +61,12 @@ def load_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: 
     for key, value in tensors.items():
         name, _, moment = key.partition("|")
         own = parameters[index[name]]
-        state.setdefault(index[name], {})[moment] = divided(rows_for(value, own), own) if value.dim() else value
+        state.setdefault(index[name], {})[moment] = laid_out_like(own, value) if value.dim() else value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def laid_out_like(parameter: nn.Parameter, moment: Tensor) -> Tensor:
+    """A moment with its parameter's rows, and its strides too: a fused step takes all of them in one order."""
+    if is_sharded(parameter):
+        return divided(rows_for(moment, parameter), parameter)
+    return torch.empty_like(parameter, dtype=moment.dtype, device=moment.device).copy_(moment)

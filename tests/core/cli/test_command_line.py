@@ -6,22 +6,34 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
-from cdkit.cli.app import VERBS, cdkit
+from cdkit.cli.app import VERBS, cdkit, main
 from cdkit.cli.failures import failed, handled, inert
 from cdkit.errors import CheckpointError, DataError, EnvironmentFault, NumericsError, PluginError, SpecError, UsageError
 from click.testing import CliRunner
 
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SPECS = Path(__file__).parents[3] / "specs"
 HEAVY = ("torch", "transformers", "pydantic", "yaml", "rich", "numpy", "PIL")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = "from cdkit.cli.app import main; main()"
-    return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """run(*arguments): what the console script does, in this process."""
+
+    def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["cdkit", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, int(end.value.code or 0), said.out, said.err)
+
+    return ended
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -93,7 +105,9 @@ def test_who_says_nothing_is_told_so(tmp_path: Path) -> None:
         (("claim", "run", "guidance_over_none", "--scale", "tinny"), 2, "'tinny' is not one of 'tiny', 'small', 'gpu'"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_an_exit_code(tmp_path: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+def test_what_is_wrong_is_one_line_and_an_exit_code(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
     done = run(*(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
     assert done.returncode == code, done.stderr
     assert message in done.stderr
@@ -133,7 +147,7 @@ def test_no_terminal_obeys_a_message() -> None:
     assert inert("a\x1b[31mred\u202e猫") == "a\\x1b[31mred\\u202e猫"
 
 
-def test_build_reports_stable_diffusion_as_json() -> None:
+def test_build_reports_stable_diffusion_as_json(run: Run) -> None:
     done = run("build", str(SPECS / "sd_like.yaml"), "--json")
     made = json.loads(done.stdout)
     assert made["parameters"]["denoiser"] == 859_520_964
@@ -141,7 +155,7 @@ def test_build_reports_stable_diffusion_as_json() -> None:
     assert made["conditions"]["text"]["liveness"]["reaches_output"]
 
 
-def test_build_reports_ip_adapter_as_json() -> None:
+def test_build_reports_ip_adapter_as_json(run: Run) -> None:
     """Keys and values of 768 for an image at sixteen sites, beside Stable Diffusion; both conditions reach the output."""
     done = run("build", str(SPECS / "ip_adapter_like.yaml"), "--json")
     made = json.loads(done.stdout)
@@ -153,7 +167,7 @@ def test_build_reports_ip_adapter_as_json() -> None:
         assert liveness == {"reaches_output": True, "through": ["decoupled"], "shown_by": "trace and probe"}
 
 
-def test_a_built_model_can_be_loaded_and_drawn_with(tmp_path: Path) -> None:
+def test_a_built_model_can_be_loaded_and_drawn_with(run: Run, tmp_path: Path) -> None:
     built = run("build", str(SPECS / "digits.yaml"), "--set", "sampler.steps=2", "--out", str(tmp_path / "born"))
     assert built.returncode == 0, built.stderr
     drawn = run("sample", str(tmp_path / "born"), "-p", "../../x", "--guidance", "1", "--out", str(tmp_path / "out"), "--json")
@@ -163,7 +177,7 @@ def test_a_built_model_can_be_loaded_and_drawn_with(tmp_path: Path) -> None:
     assert run("doctor", "--verify", str(tmp_path / "born")).returncode == 0
 
 
-def test_doctor_finds_nothing_wrong_here() -> None:
+def test_doctor_finds_nothing_wrong_here(run: Run) -> None:
     done = run("doctor", "--json")
     assert done.returncode == 0, done.stdout
     assert json.loads(done.stdout)["problems"] == []

@@ -80,6 +80,7 @@ def asked(axis: Axis, by: By | None = None, arms: tuple[str, ...] = tuple(SIX.ar
     return replace(SIX, keys=replace(SIX.keys, match=axis, by=by), arms=kept)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_methods_get_as_many_weights(name: str) -> None:
     """Before, they had others by far; after, the network beside them is the same, and the whole arm so much nearer."""
@@ -93,7 +94,7 @@ def test_methods_get_as_many_weights(name: str) -> None:
     assert abs(whole.parameters / beside.parameters - 1) <= 0.001
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_arms_get_as_many_macs_by_their_width(name: str) -> None:
     arms = fitted(asked("macs", "inner", (name,))).arms
@@ -239,7 +240,7 @@ def test_the_report_says_that_weights_differ_at_birth(written: Write) -> None:
     assert "bit-equal at birth (sha256 seed 0: abc)" in fairness(result | {"births": {"0": "abc"}})
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_comparison_in_parameters_from_file_to_result(written: Write, tmp_path: Path) -> None:
     comparing = Comparing(read_comparison(written()), tmp_path / "out", device="cpu", minutes=None, say=lambda _: None)
     result = result_of(comparing, comparing.go())

@@ -265,7 +265,7 @@ def test_claim_list_says_what_is_expected() -> None:
     assert all(name in told and row["says"] in told for name, row in listed.items())
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_file_is_run_interrupted_and_gone_on_with(written: Write, tmp_path: Path) -> None:
     arguments = ("run", str(written()), "--scale", "tiny", "--device", "cpu", "--out", str(tmp_path / "out"))
     stopped = command(*arguments, "--minutes", "1e-6")
@@ -284,7 +284,7 @@ def test_a_file_is_run_interrupted_and_gone_on_with(written: Write, tmp_path: Pa
     assert "the claim runs from end to end; it is too short to judge it" in made["words"]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_shipped_claim_runs_at_the_tiny_scale(tmp_path: Path) -> None:
     done = command("run", "cross_attention_over_in_context", "--scale", "tiny", "--device", "cpu", "--out", str(tmp_path / "out"),
                    "--json")  # fmt: skip

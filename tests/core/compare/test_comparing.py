@@ -106,7 +106,7 @@ def test_a_finished_comparison_is_not_run_again(written: Write, tmp_path: Path) 
     assert timeless(again) == timeless(first)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_one_changed_arm_is_run_and_no_other(written: Write, tmp_path: Path) -> None:
     compared(written(), tmp_path / "out")
     _, said = compared(written(("{use: film, streams: [text]}", "{use: add, streams: [text]}")), tmp_path / "out")
@@ -134,7 +134,7 @@ def test_backbones_are_bit_equal_at_birth(written: Write) -> None:
     assert births["asked", 0] != births["asked", 1]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_every_method_speaks_as_loudly_at_birth_if_asked(written: Write, tmp_path: Path) -> None:
     path = written(("name: small", "name: small\ninit: unit_response"))
     result, said = compared(path, tmp_path / "out")
@@ -146,7 +146,7 @@ def test_every_method_speaks_as_loudly_at_birth_if_asked(written: Write, tmp_pat
     assert len([line for line in again if "of 6" in line]) == 6, "another birth is another training"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_guidance_and_average_are_chosen_together_on_the_validation_split(written: Write, tmp_path: Path) -> None:
     path = written(
         ("guidance: [1.0]", "guidance: [1.0, 3.0]\nema: [0.06, 0.15]"),
@@ -161,7 +161,7 @@ def test_guidance_and_average_are_chosen_together_on_the_validation_split(writte
     assert set(result["arms"]["none"]["validation"]) == {"None-0.06", "None-0.15"}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_exchanging_the_reference_mirrors_the_verdict(written: Write, tmp_path: Path) -> None:
     there, _ = compared(written(), tmp_path / "out")
     back, _ = compared(written(("name: small", "name: small\nreference: told")), tmp_path / "out")
@@ -169,7 +169,7 @@ def test_exchanging_the_reference_mirrors_the_verdict(written: Write, tmp_path: 
     assert (one["difference"], one["low"], one["high"]) == (-other["difference"], -other["high"], -other["low"])
 
 
-@pytest.mark.parametrize("axis", ["macs", pytest.param("seconds", marks=pytest.mark.long)])
+@pytest.mark.parametrize("axis", ["macs", pytest.param("seconds", marks=pytest.mark.slow)])
 def test_a_budget_is_matched(written: Write, tmp_path: Path, axis: str) -> None:
     path = written(("steps: 4,", "steps: 200,"), ("name: small", f"name: small\nmatch: {axis}"))
     comparing = Comparing(read_comparison(path), tmp_path / "out", device="cpu", minutes=None, say=lambda _: None)
@@ -274,7 +274,7 @@ def test_two_scores_of_one_name_are_refused(written: Write) -> None:
         read_comparison(path)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_what_an_arm_takes_is_measured_once_and_is_in_page_and_table(written: Write, tmp_path: Path) -> None:
     path, folder = written(("timing: false", "timing: true")), tmp_path / "out"
     result, said = compared(path, folder)
@@ -293,7 +293,7 @@ def test_what_an_arm_takes_is_measured_once_and_is_in_page_and_table(written: Wr
     assert again["arms"]["asked"]["speed"] == result["arms"]["asked"]["speed"]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_it_is_asked_after_how_many_steps_words_are_heard(written: Write, tmp_path: Path) -> None:
     hears = "heard: {use: identification, pairs: 12, candidates: 4, levels: [0.5]}"
     result, _ = compared(written(("prompts: [one, seven]", f"{hears}\nprompts: [one, seven]")), tmp_path / "out")
@@ -309,7 +309,7 @@ def test_it_is_asked_after_how_many_steps_words_are_heard(written: Write, tmp_pa
     assert "heard after steps" in report(result, tmp_path / "out")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_metric_that_knows_no_chance_cannot_say_when_words_are_heard(written: Write, tmp_path: Path) -> None:
     path = written(("prompts: [one, seven]", "heard: {use: frechet, pictures: 16, epochs: 1}\nprompts: [one, seven]"))
     with pytest.raises(CdkitError, match="Frechet does not say what chance is"):

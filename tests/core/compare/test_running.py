@@ -113,7 +113,7 @@ def is_written(run: Run) -> bool:
         return True
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_one_and_two_processes_find_the_same(path: Path, tmp_path: Path, alone: dict[str, Any]) -> None:
     together = compared(path, tmp_path / "together", "--jobs", "2")
     assert together["fingerprint"] == alone["fingerprint"]
@@ -121,7 +121,7 @@ def test_one_and_two_processes_find_the_same(path: Path, tmp_path: Path, alone: 
     assert len(list((tmp_path / "together" / "logs").glob("*-seed-*.log"))) == 4
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_training_it_ends_the_same(path: Path, tmp_path: Path) -> None:
     """kill -9 of the command while two workers train: they end with it, and the next command goes on from what was saved."""
     lengthened(path, steps=60, every=20)
@@ -140,7 +140,7 @@ def test_killed_in_the_middle_of_a_training_it_ends_the_same(path: Path, tmp_pat
     assert compared(path, tmp_path / "cut")["fingerprint"] == whole["fingerprint"]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_reaches_all_workers_which_save(path: Path, tmp_path: Path, number: int, code: int) -> None:
     lengthened(path, steps=100_000, every=100_000)
@@ -169,7 +169,7 @@ def test_all_workers_keep_to_the_minutes(path: Path, tmp_path: Path) -> None:
     assert all(checkpoint is not None for checkpoint in saved)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_cell_that_fails_is_told_after_all_others_are_trained(path: Path, tmp_path: Path, jobs: str) -> None:
     text = COMPARISON.replace("name: small", "name: small\nvary: [injectors, train]")
@@ -189,7 +189,7 @@ def test_a_cell_that_fails_is_told_after_all_others_are_trained(path: Path, tmp_
     assert "told, seed 1, 6 steps" in said
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_told(path: Path, tmp_path: Path) -> None:
     lengthened(path, steps=100_000, every=100_000)
     child = started(path, tmp_path / "out", "--jobs", "2")

@@ -20,7 +20,7 @@ from cdkit.engine.checkpoint import (
 )
 from crashfs import FAULTS, LOSSES, Disk, as_node, counted, failing, killed
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 KEEP = 2
 

@@ -34,7 +34,7 @@ from cdkit.spec import Spec, read_spec
 from PIL import Image
 from torch import Tensor
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 Tiny = Callable[..., Spec]
 CPU = torch.device("cpu")

@@ -99,16 +99,18 @@ def without(model: Model, injector: str) -> Iterator[None]:
         slot.taps[injector] = tap
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_true_sizes_explain_a_picture_better(model: Model, data: Dataset) -> None:
     sizes_are_heard(model, data)
 
 
+@pytest.mark.slow
 def test_a_network_that_ignores_them_is_caught(model: Model, data: Dataset) -> None:
     with without(model, "add"), pytest.raises(AssertionError, match="explains 0% of the pictures"):
         sizes_are_heard(model, data)
 
 
+@pytest.mark.slow
 def test_each_number_reaches_the_output(model: Model) -> None:
     """Original, crop and target: another value of any of the six is another prediction, and the same value the same."""
     x, t = torch.randn(1, *model.shape, generator=torch.Generator().manual_seed(0)), torch.tensor([500.0])
@@ -137,6 +139,7 @@ def test_the_proof_catches_an_encoder_that_reads_all_sizes_alike() -> None:
         prove(assemble(read_spec(text, registry=registry), device="meta"))
 
 
+@pytest.mark.slow
 def test_silence_is_the_default_size(model: Model) -> None:
     """A picture of which no size is said is drawn as one of 16 rows, uncut: that is what `default` says."""
     x, t = torch.randn(1, *model.shape, generator=torch.Generator().manual_seed(1)), torch.tensor([400.0])

@@ -218,6 +218,7 @@ def alike(one: Path, other: Path, tolerance: float) -> None:
             torch.testing.assert_close(here, there, rtol=0, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.long
 def test_divided_weights_learn_what_whole_ones_learn(tmp_path: Path, tiny: Tiny) -> None:
     spec = tiny("train.steps=10", "train.accumulate=2", "conditions.text.dropout=0.5", "train.checkpoint_every=5")
     train(spec, tmp_path / "one", say=quiet)
@@ -242,6 +243,7 @@ def digests(run: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "late", "fsdp2"])
 def test_two_processes_resume_bit_equal_at_every_step(tmp_path: Path, tiny: Tiny, strategy: str) -> None:
     """The cells of exact resume with two processes."""
@@ -258,6 +260,7 @@ def test_two_processes_resume_bit_equal_at_every_step(tmp_path: Path, tiny: Tiny
     assert losses(tmp_path / "steps") == losses(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_any_number_of_processes_and_in_one_file(tmp_path: Path, tiny: Tiny) -> None:
     """Two processes with divided weights, then one, then two with whole ones, then two with divided ones: the run of one."""
     more = ("train.ema_lengths=[0.1]", "train.ema_snapshots=2", "train.decay=constant")

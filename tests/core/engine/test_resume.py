@@ -66,7 +66,7 @@ def one_step(spec: Spec, run: Path) -> None:
         trainer.go(stop, None)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_resumed_after_every_one_of_sixty_steps_it_is_bit_equal(tmp_path: Path, whole: Path, tiny: Tiny) -> None:
     """59 of 59: each link of the chain goes on from a checkpoint, and what it leaves is what the whole run had there."""
     spec = tiny(*SIXTY)
@@ -75,6 +75,7 @@ def test_resumed_after_every_one_of_sixty_steps_it_is_bit_equal(tmp_path: Path, 
         assert held(tmp_path / "run", step) == held(whole, step), f"after a resume at step {step - 1}"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")  # more than there are cores
 @pytest.mark.parametrize("workers", [0, 1, 4])
 def test_workers_and_a_resume_change_nothing(workers: int, tmp_path: Path, whole: Path, tiny: Tiny) -> None:

@@ -25,7 +25,7 @@ from cdkit.engine.train import Trainer, train
 from cdkit.model import Model
 from cdkit.spec import Spec
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 Tiny = Callable[..., Spec]
 NUMBERS = {signal.SIGINT: 130, signal.SIGTERM: 143}

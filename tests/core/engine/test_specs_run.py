@@ -20,6 +20,7 @@ TRAINED = sorted(path for path in SPECS.glob("*.yaml") if path.stem != "film" an
 ONCE = ("train.steps=1", "train.batch=2", "train.workers=0", "train.sample_every=0", "sampler.steps=2")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_a_shipped_spec_trains_and_draws(path: Path, tmp_path: Path) -> None:
     spec = seeing(read_spec(path, overrides=ONCE), tmp_path / "eyes")

@@ -53,6 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> dict[str, str
     return fingerprint(train(tiny(), tmp_path_factory.mktemp("whole") / "run", say=quiet))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", range(1, 8))
 def test_a_run_stopped_at_any_step_ends_bit_equal(tmp_path: Path, tiny: Tiny, whole: dict[str, str], stop: int) -> None:
     run = train(tiny(), tmp_path / "run", say=quiet)
@@ -209,6 +210,7 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
     assert all(a >= b for a, b in pairwise(rates[10:]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_exits(tmp_path: Path, tiny: Tiny, number: int, code: int) -> None:
     """In a real process: it stops within a step, saved, and says how to go on."""
@@ -234,7 +236,7 @@ def test_a_signal_saves_and_exits(tmp_path: Path, tiny: Tiny, number: int, code:
     assert checkpoint.step == len(metrics.read_text().splitlines())
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_killed_at_any_moment_the_run_can_be_read(tmp_path: Path, tiny: Tiny) -> None:
     """kill -9 while it saves after every step: the latest checkpoint verifies, and the run goes on from it."""
     path = tmp_path / "spec.yaml"

@@ -291,6 +291,7 @@ def _command(verb: str):
     return import_module(f"cdkit.cli.{verb}").command
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "source", "error", "line"),
     [
@@ -450,6 +451,7 @@ def all_of_them(distribution: Distribution) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "status", "said"),
     [

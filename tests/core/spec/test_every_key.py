@@ -21,6 +21,8 @@ from jsonschema import Draft202012Validator
 SPECS = Path(__file__).parents[3] / "specs"
 SHIPPED = sorted(SPECS.glob("*.yaml"))
 TEXTS = {path: path.read_text(encoding="utf-8") for path in SHIPPED}
+OFTEN = {"sd_like", "animals", "digits"}
+EACH = [pytest.param(path, id=path.stem, marks=[pytest.mark.long] * (path.stem not in OFTEN)) for path in SHIPPED]
 FREE = {"conditions"}  # its keys are names of one's own
 STRANGE = "{strange: 1}"  # suits no option of any part
 
@@ -100,7 +102,7 @@ def problems(text: str, installed: Registry, folder: Path) -> dict[tuple[int, in
     }
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EACH)
 def test_a_key_with_one_letter_wrong_is_refused_and_the_right_one_named(
     path: Path, installed: Registry, validator: Draft202012Validator, tmp_path: Path
 ) -> None:
@@ -119,7 +121,7 @@ def test_a_key_with_one_letter_wrong_is_refused_and_the_right_one_named(
                 assert told[place.line, place.column] == f"unknown key {wrong!r}; did you mean {key!r}?", f"{where}.{wrong}"
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EACH)
 def test_a_mapping_in_the_place_of_a_value_is_refused(
     path: Path, installed: Registry, validator: Draft202012Validator, tmp_path: Path
 ) -> None:

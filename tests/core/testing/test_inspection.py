@@ -64,7 +64,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 def test_each_fault_is_a_row_and_the_rest_goes_on() -> None:
     rows = list(inspected([f"metric.{name}" for name in [*CASES, "pinned"]], longest=20))

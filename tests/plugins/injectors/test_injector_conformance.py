@@ -74,7 +74,14 @@ KIT: list[tuple[Any, dict[str, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("factory", "exceptions"), KIT, ids=repr)
+def inner(factory: Any) -> bool:
+    """Is it one of above with another inner width?"""
+    return "inner" in getattr(factory, "keywords", {})
+
+
+@pytest.mark.parametrize(
+    ("factory", "exceptions"), [pytest.param(*row, id=repr(row[0]), marks=[pytest.mark.long] * inner(row[0])) for row in KIT]
+)
 def test_conformance(factory: Any, exceptions: dict[str, str]) -> None:
     check_injector(factory, exceptions=exceptions)
 

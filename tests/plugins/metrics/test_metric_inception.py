@@ -96,6 +96,7 @@ def ours_of_images(ours: Inception) -> torch.nn.Module:
 SHARED = [Frechet, pytest.param(KernelDistance, marks=pytest.mark.slow), pytest.param(Prdc, marks=pytest.mark.slow)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", SHARED)
 def test_it_is_asked_instead_of_our_evaluator(
     metric: type[Any], weights: Path, digits: Dataset, stub: Any, real: Any, tmp_path: Path

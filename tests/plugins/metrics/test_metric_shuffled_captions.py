@@ -57,7 +57,7 @@ def identified(model: Model, cache: Path) -> dict[str, Any]:
     return dict(metric(Examined(model, Digits(), cache, tell=str))["identified"])
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "at_chance"), [(Digits, False), (Shuffled, True)])
 def test_who_learnt_shuffled_captions_is_at_chance(dataset: type[Dataset], at_chance: bool, tmp_path: Path) -> None:
     low, high = identified(trained(dataset()), tmp_path)["interval"]
