@@ -15,6 +15,8 @@ from browser import Browser, missing
 
 ROOT = Path(__file__).parents[2]
 AXE = "CDKIT_AXE"  # the folder of the npm package axe-core, instead of what `make slow` installs
+SHOWN = "CDKIT_SHOWN"  # a run
+FIXTURE = ROOT / "tests" / "fixtures" / "runs" / "schema-1"
 PROGRAM = "from cdkit.cli.app import main; main()"  # as the console script has it
 Checked = Callable[[Browser], None]
 
@@ -72,5 +74,12 @@ def demo(*runs: str) -> Generator[str]:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The model in the box, and a run of other pictures."""
-    with demo("animals", str(ROOT / "tests" / "fixtures" / "runs" / "schema-1")) as served:
+    with demo("animals", str(FIXTURE)) as served:
+        yield served
+
+
+@pytest.fixture
+def shown() -> Iterator[str]:
+    """The same, with a run that has learned in the place of the other where one is given: for the pictures of the docs."""
+    with demo("animals", os.environ.get(SHOWN, str(FIXTURE))) as served:
         yield served

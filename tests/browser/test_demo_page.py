@@ -127,9 +127,9 @@ def test_a_picture_is_saved(address: str, tmp_path: Path) -> None:
             assert picture.size == (8, 8)
 
 
-def test_one_run_alone(address: str, tmp_path: Path) -> None:
+def test_one_run_alone(shown: str, tmp_path: Path) -> None:
     with browser(tmp_path, width=820, height=1180) as window:
-        opened(window, address)
+        opened(window, shown)
         window.click("#runs label:last-child input")
         ask(window, "a cat")
         window.click("[data-run=animals] .word:last-child input")
