@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,12 @@ from cdkit.fast.rehearsal import rehearse
 from cdkit.fast.shapes import row_of, shapes
 from cdkit.fast.stepped import Stepped
 from cdkit.kernels import fast
-from cdkit.model.walk import Plain, Recipe, Told, walk
+from cdkit.model.walk import Plain, Walk, walked
 from cdkit.parts import Encoder, Stream
 
 if TYPE_CHECKING:
     from cdkit.model import Model
     from cdkit.model.model import Raw
-    from cdkit.model.start import Begun
 
 KEPT = 4  # recordings that are held: each holds the memory of its activations
 
@@ -37,21 +36,12 @@ class Fast(Plain):
         self._loops: Recent[Captured | None] = Recent(KEPT)
         self._silent: dict[str, Stream] = {}
 
-    def walk(
-        self,
-        model: Model,
-        recipe: Recipe,
-        told: Told,
-        noise: Tensor,
-        generators: Sequence[torch.Generator],
-        first: Begun | None,
-    ) -> Tensor:
+    def walk(self, model: Model, walk: Walk) -> Tensor:
         with self._on():
-            loop = self._loop(model, recipe, told, noise) if self.graphs and first is None else None
+            loop = self._loop(model, walk) if self.graphs and walk.first is None and walk.watch is None else None
             if loop is not None:
-                return loop([noise, *row_of(told.said).tensors, *row_of(told.silent).tensors])
-            predict = self._stepped if self.graphs else model.backbone
-            return walk(model, recipe, told, noise, generators, first, predict)
+                return loop(tensors_of(walk))
+            return walked(model, walk, self._stepped if self.graphs else model.backbone)
 
     def encode(self, model: Model, raw: Raw) -> dict[str, Stream]:
         with self._on():
@@ -80,21 +70,26 @@ class Fast(Plain):
         with fast(), best_attention():
             yield
 
-    def _loop(self, model: Model, recipe: Recipe, told: Told, noise: Tensor) -> Captured | None:
+    def _loop(self, model: Model, walk: Walk) -> Captured | None:
         """The whole sampling, recorded; None where it cannot be, which is found out once."""
-        said, silent = row_of(told.said), row_of(told.silent)
-        tensors = [noise, *said.tensors, *silent.tensors]
-        key = (recipe.key, told.conditions, shapes(tensors), said.places, silent.places)
-        return self._loops.get(key, lambda: self._recorded(model, recipe, told, tensors))
+        said, silent = row_of(walk.told.said), row_of(walk.told.silent)
+        key = (walk.recipe.key, walk.told.conditions, shapes(tensors_of(walk)), said.places, silent.places)
+        return self._loops.get(key, lambda: self._recorded(model, walk))
 
-    def _recorded(self, model: Model, recipe: Recipe, told: Told, tensors: Sequence[Tensor]) -> Captured | None:
-        seen = rehearse(recipe.sampler, recipe.grid)
-        if seen.noisy:
+    def _recorded(self, model: Model, walk: Walk) -> Captured | None:
+        if rehearse(walk.recipe.sampler, walk.recipe.grid).noisy:
             return None
-        said, silent = row_of(told.said), row_of(told.silent)
+        said, silent = row_of(walk.told.said), row_of(walk.told.silent)
 
         def call(noise: Tensor, *rest: Tensor) -> Tensor:
-            own = told._replace(said=said.streams(rest[: len(said.tensors)]), silent=silent.streams(rest[len(said.tensors) :]))
-            return walk(model, recipe, own, noise, (), None, model.backbone)
+            own = walk.told._replace(
+                said=said.streams(rest[: len(said.tensors)]), silent=silent.streams(rest[len(said.tensors) :])
+            )
+            return walked(model, Walk(walk.recipe, own, noise, ()), model.backbone)
 
-        return attempt(call, list(tensors))
+        return attempt(call, tensors_of(walk))
+
+
+def tensors_of(walk: Walk) -> list[Tensor]:
+    """All that differs between two walks of one recording."""
+    return [walk.noise, *row_of(walk.told.said).tensors, *row_of(walk.told.silent).tensors]

@@ -14,7 +14,7 @@ from cdkit.errors import UsageError
 from cdkit.model.samples import Samples
 from cdkit.model.start import MASKED, Begun, Start, begun, masked_of, pasted
 from cdkit.model.trajectory import Watch
-from cdkit.model.walk import Recipe, Told, Watched
+from cdkit.model.walk import Plain, Recipe, Told, Walk
 from cdkit.parts import Stream
 
 if TYPE_CHECKING:
@@ -196,8 +196,8 @@ def _drawn(
     generators = [generator(seed, "picture") for seed in seeds]
     noise = torch.stack([torch.randn(model.shape, generator=g) for g in generators]).to(model.device)
     told = _told(model, raw, negative, len(seeds))
-    pace = model.pace if watch is None else Watched(watch)
-    pixels = pace.pixels(model, pace.walk(model, recipe, told, noise, generators, first))
+    pace = model.pace if watch is None else Plain()  # who looks on sees the steps as the weights' own dtype takes them
+    pixels = pace.pixels(model, pace.walk(model, Walk(recipe, told, noise, generators, first, watch)))
     return pixels.float().clamp(-1, 1).cpu()
 
 

@@ -43,19 +43,26 @@ class Told(NamedTuple):
     conditions: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A batch of pictures to draw: how, of what they are told, from which noise (B, C, H, W) and one generator each.
+
+    first: the picture that they set out from, if any. watch: who is shown every step, if anybody.
+    """
+
+    recipe: Recipe
+    told: Told
+    noise: Tensor
+    generators: Sequence[torch.Generator]
+    first: Begun | None = None
+    watch: Watch | None = None
+
+
 class Pace(Protocol):
     """How a model draws: plainly, or hastened (`cdkit.fast`)."""
 
-    def walk(
-        self,
-        model: Model,
-        recipe: Recipe,
-        told: Told,
-        noise: Tensor,
-        generators: Sequence[torch.Generator],
-        first: Begun | None,
-    ) -> Tensor:
-        """Clean pictures or latents (B, C, H, W) from noise of that shape; from a picture where there is a first."""
+    def walk(self, model: Model, walk: Walk) -> Tensor:
+        """Clean pictures or latents (B, C, H, W)."""
         ...
 
     def predict(self, model: Model, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
@@ -78,16 +85,8 @@ class Pace(Protocol):
 class Plain:
     """Step by step, in the weights' own dtype."""
 
-    def walk(
-        self,
-        model: Model,
-        recipe: Recipe,
-        told: Told,
-        noise: Tensor,
-        generators: Sequence[torch.Generator],
-        first: Begun | None,
-    ) -> Tensor:
-        return walk(model, recipe, told, noise, generators, first, model.backbone)
+    def walk(self, model: Model, walk: Walk) -> Tensor:
+        return walked(model, walk, model.backbone)
 
     def predict(self, model: Model, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
         return model.backbone(x, t, signals)
@@ -102,44 +101,18 @@ class Plain:
         return clean if model.autoencoder is None else model.autoencoder.decode(clean)
 
 
-class Watched(Plain):
-    """Plainly, while somebody looks on."""
-
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
-
-    def walk(
-        self,
-        model: Model,
-        recipe: Recipe,
-        told: Told,
-        noise: Tensor,
-        generators: Sequence[torch.Generator],
-        first: Begun | None,
-    ) -> Tensor:
-        return walk(model, recipe, told, noise, generators, first, model.backbone, self.watch)
-
-
-def walk(
-    model: Model,
-    recipe: Recipe,
-    told: Told,
-    noise: Tensor,
-    generators: Sequence[torch.Generator],
-    first: Begun | None,
-    predict: Predict,
-    watch: Watch | None = None,
-) -> Tensor:
-    """Every step of the recipe's sampler; signals are prepared once for each of guidance's branches. watch sees each step."""
+def walked(model: Model, walk: Walk, predict: Predict) -> Tensor:
+    """Every step of the recipe's sampler; signals are prepared once for each of guidance's branches."""
+    told, grid, first = walk.told, walk.recipe.grid, walk.first
     denoiser = Denoiser(
         predict=predict,
         signals=model.signals(told.said, told.silent),
         diffusion=model.diffusion,
-        grid=recipe.grid,
-        guider=recipe.guider,
+        grid=grid,
+        guider=walk.recipe.guider,
         conditions=told.conditions,
     )
     denoise = denoiser if first is None else first.kept(denoiser)
-    x = unit_noise(noise, recipe.grid) if first is None else first.noised(noise, recipe.grid)
-    shown = denoise if watch is None else watched(denoise, watch, model, recipe.grid)
-    return recipe.sampler(shown, x, recipe.grid, generators)
+    x = unit_noise(walk.noise, grid) if first is None else first.noised(walk.noise, grid)
+    shown = denoise if walk.watch is None else watched(denoise, walk.watch, model, grid)
+    return walk.recipe.sampler(shown, x, grid, walk.generators)
