@@ -221,7 +221,7 @@ class Model(nn.Module):
 
     def _repr_html_(self) -> str:
         """In a notebook: the network block by block, and where each condition enters it."""
-        from cdkit.build.plan import opened
+        from cdkit.build.drawing import opened
         from cdkit.spec.html import shown
 
         return shown(self.spec, opened(self))
