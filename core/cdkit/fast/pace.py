@@ -17,12 +17,13 @@ from cdkit.fast.rehearsal import rehearse
 from cdkit.fast.shapes import row_of, shapes
 from cdkit.fast.stepped import Stepped
 from cdkit.kernels import fast
-from cdkit.model.walk import Plain, Walk, walked
+from cdkit.model.plain import Plain, walked
+from cdkit.model.walk import Walk
 from cdkit.parts import Encoder, Stream
 
 if TYPE_CHECKING:
     from cdkit.model import Model
-    from cdkit.model.model import Raw
+    from cdkit.model.network import Network, Raw
 
 KEPT = 4  # recordings that are held: each holds the memory of its activations
 
@@ -36,47 +37,47 @@ class Fast(Plain):
         self._loops: Recent[Captured | None] = Recent(KEPT)
         self._silent: dict[str, Stream] = {}
 
-    def walk(self, model: Model, walk: Walk) -> Tensor:
+    def walk(self, network: Network, walk: Walk) -> Tensor:
         with self._on():
-            loop = self._loop(model, walk) if self.graphs and walk.first is None and walk.watch is None else None
+            loop = self._loop(network, walk) if self.graphs and walk.first is None and walk.watch is None else None
             if loop is not None:
                 return loop(tensors_of(walk))
-            return walked(model, walk, self._stepped if self.graphs else model.backbone)
+            return walked(network, walk, self._stepped if self.graphs else network.backbone)
 
-    def encode(self, model: Model, raw: Raw) -> dict[str, Stream]:
+    def encode(self, network: Network, raw: Raw) -> dict[str, Stream]:
         with self._on():
-            streams = model.encode(raw)
-            for reader in model.readers.values() if self.graphs else ():
-                for network in reader.encoder.recordable() if isinstance(reader.encoder, Encoder) else ():
-                    record(network)
+            streams = network.encode(raw)
+            for reader in network.readers.values() if self.graphs else ():
+                for inner in reader.encoder.recordable() if isinstance(reader.encoder, Encoder) else ():
+                    record(inner)
             return streams
 
-    def silent(self, model: Model, name: str) -> Stream:
+    def silent(self, network: Network, name: str) -> Stream:
         """The null of one picture, which a frozen encoder reads once and for all."""
-        if any(parameter.requires_grad for parameter in model.encoders[name].parameters()):
-            return model.null(name, 1)
+        if any(parameter.requires_grad for parameter in network.encoders[name].parameters()):
+            return network.null(name, 1)
         if name not in self._silent:
-            self._silent[name] = model.null(name, 1)
+            self._silent[name] = network.null(name, 1)
         return self._silent[name]
 
-    def pixels(self, model: Model, clean: Tensor) -> Tensor:
-        if model.autoencoder is None:
+    def pixels(self, network: Network, clean: Tensor) -> Tensor:
+        if network.autoencoder is None:
             return clean
         with self._on(), torch.autocast(clean.device.type, torch.bfloat16):
-            return model.autoencoder.decode(clean)
+            return network.autoencoder.decode(clean)
 
     @contextmanager
     def _on(self) -> Generator[None]:
         with fast(), best_attention():
             yield
 
-    def _loop(self, model: Model, walk: Walk) -> Captured | None:
+    def _loop(self, network: Network, walk: Walk) -> Captured | None:
         """The whole sampling, recorded; None where it cannot be, which is found out once."""
         said, silent = row_of(walk.told.said), row_of(walk.told.silent)
         key = (walk.recipe.key, walk.told.conditions, shapes(tensors_of(walk)), said.places, silent.places)
-        return self._loops.get(key, lambda: self._recorded(model, walk))
+        return self._loops.get(key, lambda: self._recorded(network, walk))
 
-    def _recorded(self, model: Model, walk: Walk) -> Captured | None:
+    def _recorded(self, network: Network, walk: Walk) -> Captured | None:
         if rehearse(walk.recipe.sampler, walk.recipe.grid).noisy:
             return None
         said, silent = row_of(walk.told.said), row_of(walk.told.silent)
@@ -85,7 +86,7 @@ class Fast(Plain):
             own = walk.told._replace(
                 said=said.streams(rest[: len(said.tensors)]), silent=silent.streams(rest[len(said.tensors) :])
             )
-            return walked(model, Walk(walk.recipe, own, noise, ()), model.backbone)
+            return walked(network, Walk(walk.recipe, own, noise, ()), network.backbone)
 
         return attempt(call, tensors_of(walk))
 
