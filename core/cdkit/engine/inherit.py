@@ -1,4 +1,4 @@
-"""inherit: what a run has learned, taken by another model wherever name and shape agree."""
+"""inherit, adapt: what a run has learned, taken by another model: wherever name and shape agree, or whole, to be adapted."""
 
 from __future__ import annotations
 
