@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
+from indexed import check_named
 
 ROOT = Path(__file__).parents[2]
 DIFFUSION = "tests/core/diffusion/"
@@ -69,15 +68,6 @@ def test_every_number_has_a_test_or_nothing_to_hold() -> None:
     assert all(tests for _, tests in INDEX.values())
 
 
-@cache
-def functions(file: str) -> frozenset[str]:
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
-
-
 @pytest.mark.parametrize("number", INDEX)
 def test_the_tests_that_are_named_exist(number: int) -> None:
-    for test in INDEX[number][1]:
-        file, _, name = test.partition("::")
-        assert name.startswith(("test_", "check_"))
-        assert name in functions(file), f"{number}: {file} has no {name}"
+    check_named(number, INDEX[number][1], ROOT)

@@ -13,10 +13,11 @@ from cdkit.build import assemble
 from cdkit.engine.batches import Batch, Batches
 from cdkit.engine.checkpoint import verified, write_checkpoint
 from cdkit.engine.denoising import training_loss
+from cdkit.engine.device import accelerator
 from cdkit.engine.ema import Ema
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.run import Run
-from cdkit.engine.train import accelerator, train
+from cdkit.engine.train import train
 from cdkit.spec import Spec
 from torch import Tensor, nn
 
