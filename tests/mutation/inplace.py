@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
 
-Functions = Mapping[tuple[str, str], Sequence[FunctionType]]  # by file and qualified name
+Functions = Mapping[tuple[str, CodeType], Sequence[FunctionType]]  # by file and by what they are made of
+Pair = tuple[CodeType, CodeType]  # as it is, and as it is to be
 REMEMBERING = type(functools.cache(len))
 OF_A_FUNCTION = inspect.CO_OPTIMIZED | inspect.CO_NEWLOCALS  # flags that the bodies of modules and classes do not have
 
@@ -46,10 +47,10 @@ class Collected:
 
 def functions() -> Functions:
     """Every function that there is now."""
-    found: dict[tuple[str, str], list[FunctionType]] = {}
+    found: dict[tuple[str, CodeType], list[FunctionType]] = {}
     for thing in gc.get_objects():
         if type(thing) is FunctionType:
-            found.setdefault((thing.__code__.co_filename, thing.__code__.co_qualname), []).append(thing)
+            found.setdefault((thing.__code__.co_filename, thing.__code__), []).append(thing)
     return found
 
 
@@ -60,30 +61,37 @@ def memories() -> list[Any]:
 
 def exchanged(plain: CodeType, other: CodeType, known: Functions) -> bool:
     """Make what runs of `plain`, a module, run as in `other`. False, with nothing done, where that is too late."""
-    new = changed(plain, other)
-    if not new or any((code.co_filename, code.co_qualname) not in known for code in new):
+    pairs = changed(plain, other)
+    if not pairs or any((one.co_filename, one) not in known for one, _ in pairs):
         return False
-    pairs = [(function, code) for code in new for function in known[code.co_filename, code.co_qualname]]
-    if any(function.__code__.co_freevars != code.co_freevars for function, code in pairs):
+    held = [(function, two) for one, two in within(pairs) for function in known.get((one.co_filename, one), ())]
+    if any(function.__code__.co_freevars != code.co_freevars for function, code in held):
         return False
-    for function, code in pairs:
+    for function, code in held:
         function.__code__ = code
     return True
 
 
-def changed(plain: CodeType, other: CodeType) -> list[CodeType] | None:
+def changed(plain: CodeType, other: CodeType) -> list[Pair] | None:
     """The functions that differ, outermost; None if what runs at import does."""
     if not alike(plain, other):
         return None
-    found: list[CodeType] = []
+    found: list[Pair] = []
     for one, two in zip(nested(plain), nested(other), strict=True):
         if one.co_flags & OF_A_FUNCTION == OF_A_FUNCTION:
-            found += [two] if one != two else []
+            found += [(one, two)] if one != two else []
         elif (inner := changed(one, two)) is None:
             return None
         else:
             found += inner
     return found
+
+
+def within(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """These, and the functions in them that differ: some were made already, and are held by somebody."""
+    for one, two in pairs:
+        yield one, two
+        yield from within((a, b) for a, b in zip(nested(one), nested(two), strict=False) if a != b)
 
 
 def alike(plain: CodeType, other: CodeType) -> bool:
