@@ -125,7 +125,6 @@ page: install
 
 # The documentation as a site in build/site, warnings as errors.
 docs: install
-	$(BIN)/pip install --quiet -e '.[docs]'
 	$(BIN)/python docs/site/build.py build/site
 
 # What tests/browser asks whether a page can be used by everybody.

@@ -30,13 +30,23 @@ def test_the_report_is_clean(tmp_path: Path, checked: Checked, dark: bool) -> No
 def test_arms_are_switched_and_slid(tmp_path: Path) -> None:
     with browser(tmp_path) as window:
         window.open(REPORT.as_uri())
-        shown = "return [document.querySelector('#under').alt, document.querySelector('#over').alt]"
+        shown = "return [...document.querySelectorAll('.pair')].map((pair) => [...pair.children].map((image) => image.alt))"
+        arms = window.run("return [...document.querySelector('#left').options].map((option) => option.value)")
         first = window.run(shown)
-        window.run("const one = document.querySelector('#left'); one.selectedIndex = 2; one.dispatchEvent(new Event('input'))")
-        assert window.run(shown)[0] != first[0]
-        window.click("#top")
+        assert len(first) > 1
+        window.run(
+            "const left = document.querySelector('#left'); left.value = arguments[0]; left.dispatchEvent(new Event('input'))",
+            arms[2],
+        )
+        for (left, right), (_, before) in zip(window.run(shown), first, strict=True):
+            assert left.startswith(arms[2])
+            assert right == before
+        window.run("document.querySelector('#top').focus()")
         window.press("right")
-        assert "50%" not in window.run("return document.querySelector('#over').style.clipPath")
+        shares = window.run(
+            "return [...document.querySelectorAll('.pair')].map((pair) => getComputedStyle(pair).getPropertyValue('--share'))"
+        )
+        assert set(shares) == {"51%"}
 
 
 def test_the_atlas_is_clean_on_a_phone(tmp_path: Path, checked: Checked) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_site_builds_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("sphinx", reason="the extra `docs` is not installed: make docs")
+    pytest.importorskip("sphinx", reason="sphinx is not installed: make install")
     command = [sys.executable, str(ROOT / "docs" / "site" / "build.py"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -54,8 +54,10 @@ def browser(
         opened.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         told = {"prefers-reduced-motion": "reduce" if reduced else "", "prefers-color-scheme": "dark" if dark else "light"}
         opened.command("Emulation.setEmulatedMedia", features=[{"name": name, "value": value} for name, value in told.items()])
-        yield opened
-        opened.ask("DELETE", "")
+        try:
+            yield opened
+        finally:
+            opened.ask("DELETE", "")  # a driver that ends leaves its browser behind
     finally:
         driver.terminate()
         driver.wait(20)
