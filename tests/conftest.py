@@ -1,6 +1,6 @@
 """One thread: two spinning teams on two cores are slower than one, and sums do not depend on the machine. An ear on every test.
 
-A test that does what tests/audit/allowed.toml does not allow fails; CDKIT_AUDIT=note writes what was heard to build/audit instead,
+A test that does what tests/audit/allowed.toml does not allow fails; CDKIT_AUDIT=note writes to build/audit what was heard,
 a line each, and with CDKIT_AUDIT=off nobody listens.
 """
 
