@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cdkit.build import assemble
-from cdkit.build.plan import opened
+from cdkit.build.drawing import opened
 from cdkit.spec import read_spec
-from cdkit.spec.plan import Plan
-from cdkit.spec.plan_svg import svg
+from cdkit.spec.drawing import Drawing
+from cdkit.spec.drawing_svg import svg
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "drawings"
@@ -32,23 +32,23 @@ def names() -> list[str]:
     return sorted(path.stem for path in (ROOT / "specs").glob("*.yaml"))
 
 
-def plan(name: str) -> Plan:
+def drawing(name: str) -> Drawing:
     """Of a model of shapes alone: the networks of Stable Diffusion need no memory here."""
     return opened(assemble(read_spec(ROOT / "specs" / f"{name}.yaml"), device="meta"))
 
 
-def page(plans: dict[str, Plan]) -> str:
-    return HEAD + "".join(section(name, made) for name, made in plans.items())
+def page(drawings: dict[str, Drawing]) -> str:
+    return HEAD + "".join(section(name, made) for name, made in drawings.items())
 
 
-def section(name: str, made: Plan) -> str:
+def section(name: str, made: Drawing) -> str:
     told = made.summary.replace("[", "(").replace("]", ")")
     return f"\n## `{name}`\n\nOf [the spec](../specs/{name}.yaml) of that name.\n\n![{told}](drawings/{name}.svg)\n"
 
 
-def drawn() -> Iterator[tuple[str, Plan]]:
+def drawn() -> Iterator[tuple[str, Drawing]]:
     for name in names():
-        made = plan(name)
+        made = drawing(name)
         (FOLDER / f"{name}.svg").write_text(svg(made), encoding="utf-8")
         print(name, flush=True)
         yield name, made

@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 import torch
 from cdkit.build import assemble
 from cdkit.diffusion.random import generator
-from cdkit.engine import train as training
+from cdkit.engine import trainer as training
 from cdkit.engine.journal import Unwritten
 from cdkit.engine.ranks import ALONE, Ranks, joined
 from cdkit.engine.run import Run
-from cdkit.engine.train import Trainer
+from cdkit.engine.trainer import Trainer
 from cdkit.model import Model
 from cdkit.parts import Dataset, Example, SampleShape
 from cdkit.spec import Spec, read_spec

@@ -1,7 +1,7 @@
 """One thread: two spinning teams on two cores are slower than one, and sums do not depend on the machine. An ear on every test.
 
-CDKIT_AUDIT=on fails a test that does what tests/audit/allowed.toml does not allow; CDKIT_AUDIT=note writes what was heard to
-build/audit, a line each; otherwise nobody listens.
+A test that does what tests/audit/allowed.toml does not allow fails; CDKIT_AUDIT=note writes to build/audit what was heard,
+a line each, and with CDKIT_AUDIT=off nobody listens.
 """
 
 import json
@@ -14,7 +14,7 @@ import torch
 from audited import ROOT, Ear, Event, unasked
 
 torch.set_num_threads(1)
-AUDIT = os.environ.get("CDKIT_AUDIT", "off")
+AUDIT = os.environ.get("CDKIT_AUDIT", "on")
 ear = Ear()
 if AUDIT != "off":
     sys.addaudithook(ear.hook)

@@ -6,19 +6,14 @@ those of diffusers' GatedSelfAttentionDense, name for name, as far as the equati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layer_normed, layers_of
+from cdkit.parts import Adaptable, Stream, Tap, layer_normed, layers_of
 from einops import rearrange
 from torch import Tensor, nn
 
-from cdkit_injectors.heads import Heads
-from cdkit_injectors.inner import Inner
+from cdkit_injectors.attending import Attending
 from cdkit_injectors.masked import attend, counts, heeded, words_of
-from cdkit_injectors.streams import only
 
 
 class Attention(nn.Module):
@@ -77,7 +72,7 @@ class GatedTap(Tap):
         return heeded(self.attn.to_q(pixels), k, mask, heads=self.heads)[..., h.shape[1] :]
 
 
-class Gated:
+class Gated(Attending):
     """Fills `attend` sites; reads one stream's tokens. Named before `cross_attention`, it stands where GLIGEN put it.
 
     heads or head_dim: one of them; neither means heads of about 64 channels. inner: A, the width of queries, keys and values,
@@ -85,29 +80,10 @@ class Gated:
     do not fit.
     """
 
-    def __init__(
-        self,
-        streams: tuple[str, ...],
-        widths: tuple[Widths, ...],
-        *,
-        heads: Positive | None = None,
-        head_dim: Positive | None = None,
-        inner: Inner | None = None,
-    ) -> None:
-        _, self.width = only("gated", streams, widths, "tokens")
-        self.heads = Heads("gated", heads, head_dim)
-        self.inner = inner
+    method = "gated"
 
-    def tap(self, site: Site) -> Tap | None:
-        if site.kind != "attend":
-            return None
-        inner, heads = self.heads.inside(self.inner, site.width, site.name)
-        return GatedTap(site.width, self.width, heads=heads, inner=inner)
-
-    @classmethod
-    def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """As many heads as any width allows."""
-        return {name: value for name, value in options.items() if name not in ("heads", "head_dim", "inner")}
+    def made(self, channels: int, *, heads: int, inner: int) -> Tap:
+        return GatedTap(channels, self.width, heads=heads, inner=inner)
 
 
 @hookimpl

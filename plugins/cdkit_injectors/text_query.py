@@ -6,19 +6,14 @@ answer belongs to, and where in the picture, is lost in the average.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layers_of
+from cdkit.parts import Adaptable, Stream, Tap, layers_of
 from einops import rearrange
 from torch import Tensor, nn
 
-from cdkit_injectors.heads import Heads
-from cdkit_injectors.inner import Inner
+from cdkit_injectors.attending import Attending
 from cdkit_injectors.masked import attend, counts, mean, words_of
 from cdkit_injectors.modulation import modulate, silent_linear
-from cdkit_injectors.streams import only
 
 
 class TextQueryTap(Tap):
@@ -57,7 +52,7 @@ class TextQueryTap(Tap):
         return modulate(h, scale, shift)
 
 
-class TextQuery:
+class TextQuery(Attending):
     """Fills `attend` sites; reads one stream's tokens.
 
     heads or head_dim: one of them; neither means heads of about 64 channels. inner: A, the width of queries, keys and values,
@@ -65,29 +60,10 @@ class TextQuery:
     do not fit.
     """
 
-    def __init__(
-        self,
-        streams: tuple[str, ...],
-        widths: tuple[Widths, ...],
-        *,
-        heads: Positive | None = None,
-        head_dim: Positive | None = None,
-        inner: Inner | None = None,
-    ) -> None:
-        _, self.width = only("text_query", streams, widths, "tokens")
-        self.heads = Heads("text_query", heads, head_dim)
-        self.inner = inner
+    method = "text_query"
 
-    def tap(self, site: Site) -> Tap | None:
-        if site.kind != "attend":
-            return None
-        inner, heads = self.heads.inside(self.inner, site.width, site.name)
-        return TextQueryTap(site.width, self.width, heads=heads, inner=inner)
-
-    @classmethod
-    def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """As many heads as any width allows."""
-        return {name: value for name, value in options.items() if name not in ("heads", "head_dim", "inner")}
+    def made(self, channels: int, *, heads: int, inner: int) -> Tap:
+        return TextQueryTap(channels, self.width, heads=heads, inner=inner)
 
 
 @hookimpl

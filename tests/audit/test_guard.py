@@ -25,6 +25,7 @@ EVENTS = {
     "os.posix_spawn",
     "socket.connect",
     "socket.getaddrinfo",
+    "urllib.Request",
     "open",
 }
 NOWHERE = ("192.0.2.1", 9)  # kept free for documents by RFC 5737

@@ -1,10 +1,11 @@
-"""The house stands: imports point down only, core imports no plugin, plugins import the interfaces and nothing else."""
+"""The house stands: imports point down and never go round, core imports no plugin, plugins import the interfaces alone."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -46,19 +47,27 @@ FLOORS = {
 }
 
 
+def statements(path: Path, *, typing: bool, inside: bool = True) -> Iterator[ast.Import | ast.ImportFrom]:
+    """A file's imports; those for type checkers alone, and those inside of functions, only if asked for."""
+
+    def below(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                yield child
+            elif isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+                yield from below(child) if typing else ()
+            elif inside or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield from below(child)
+
+    return below(ast.parse(path.read_text(encoding="utf-8")))
+
+
 def imported(path: Path, *, typing: bool = False) -> Iterator[str]:
     """Every module that a file imports, wherever in it; those for type checkers alone only if asked for."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    hidden: set[ast.AST] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            hidden.update(child for statement in node.body for child in ast.walk(statement))
-    for node in ast.walk(tree):
-        if node in hidden and not typing:
-            continue
+    for node in statements(path, typing=typing):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif node.module and not node.level:
             yield node.module
 
 
@@ -70,6 +79,11 @@ def floor(module: str) -> int:
 
 def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """core/cdkit/spec/__init__.py -> cdkit.spec."""
+    return ".".join(("cdkit", *path.relative_to(CORE).with_suffix("").parts)).removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("path", files(CORE), ids=lambda path: str(path.relative_to(CORE)))
@@ -103,6 +117,39 @@ def test_plugins_import_the_interfaces_alone(path: Path) -> None:
             assert module in allowed, f"{path.name} imports {module}"
         elif top.startswith("cdkit_"):
             assert top == own, f"{path.name} imports {module} of another plugin"
+
+
+MODULES = {name_of(path): path for path in files(CORE)}
+
+
+def met(module: str, *, typing: bool, inside: bool) -> set[str]:
+    """Core's modules that a module imports: `from cdkit.kernels import norm` is one of norm, where norm is a file."""
+    found: set[str] = set()
+    for node in statements(MODULES[module], typing=typing, inside=inside):
+        home = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+        for alias in node.names:
+            found.add(f"{home}{alias.name}" if f"{home}{alias.name}" in MODULES else home.rstrip("."))
+    return found & MODULES.keys() - {module}
+
+
+def test_no_import_goes_round_when_cdkit_is_loaded() -> None:
+    TopologicalSorter({module: met(module, typing=False, inside=False) for module in MODULES}).prepare()
+
+
+MEANT = {"cdkit.spec.model": {"cdkit.spec.fill", "cdkit.spec.html"}}  # a Spec writes itself out, and shows itself in a notebook
+
+
+@pytest.mark.parametrize("package", sorted({module.split(".")[1] for module in MODULES if module.count(".") > 1}))
+def test_no_import_goes_round_within_a_package(package: str) -> None:
+    """Those of functions and for type checkers count too: what two files share stands in a third, below both."""
+    own = {module for module in MODULES if f"{module}.".startswith(f"cdkit.{package}.")}
+    graph = {module: met(module, typing=True, inside=True) & own - MEANT.get(module, set()) for module in own}
+    TopologicalSorter(graph).prepare()
+
+
+def test_circles_that_are_meant_are_there() -> None:
+    for module, others in MEANT.items():
+        assert others <= met(module, typing=True, inside=True)
 
 
 def test_the_folders_are_no_packages() -> None:

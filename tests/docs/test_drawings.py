@@ -25,7 +25,7 @@ def test_every_spec_is_shown(script: dict[str, Any]) -> None:
 
 
 def check(script: dict[str, Any], name: str) -> None:
-    made = script["plan"](name)
+    made = script["drawing"](name)
     assert (DOCS / "drawings" / f"{name}.svg").read_text(encoding="utf-8") == script["svg"](made), (
         "python docs/drawings.py --write"
     )

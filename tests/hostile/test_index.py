@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
+from indexed import check_named
 
 TESTS = Path(__file__).parents[1]
 SPECS = "hostile/test_hostile_specs.py::"
@@ -170,22 +169,9 @@ def test_every_number_has_a_test() -> None:
     assert all(tests for _, tests in INDEX.values())
 
 
-@cache
-def parsed(file: str) -> tuple[frozenset[str], frozenset[object]]:
-    """The test functions of a module, and every constant in it: ids of cases are among them."""
-    tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
-    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
-    return frozenset(names), frozenset(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-
-
 @pytest.mark.parametrize("number", INDEX)
 def test_the_tests_that_are_named_exist(number: int) -> None:
-    for test in INDEX[number][1]:
-        file, _, rest = test.partition("::")
-        name, _, case = rest.partition("[")
-        functions, constants = parsed(file)
-        assert name in functions, f"{number}: {file} has no test {name}"
-        assert not case or case.removesuffix("]") in constants, f"{number}: {name} has no case {case.removesuffix(']')!r}"
+    check_named(number, INDEX[number][1], TESTS)
 
 
 def test_an_index_that_lies_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,20 +10,39 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 from changes import changes, tree_of
-from trials import BUILD, ROOT, TREE, Mapped, begin, copy_tree, mapped, noticed
+from inplace import Collected, functions, memories
+from trials import (
+    BUILD,
+    ROOT,
+    TOO_LATE,
+    TREE,
+    Mapped,
+    Way,
+    begin,
+    copy_tree,
+    mapped,
+    noticed,
+    noticed_in_place,
+    prepare,
+    read_map,
+    warmly,
+)
 
 RESULTS = BUILD / "results.json"
 EXPLAINED = Path(__file__).parent / "survivors.json"
+ENOUGH_SECONDS = 10.0  # of tests for each change
 ENOUGH = 0.9  # the share of changes that has to be killed in each part
 
 
@@ -72,22 +91,25 @@ class Tried(NamedTuple):
         return (ROOT / self.module).read_text(encoding="utf-8").splitlines()[self.line - 1].strip()
 
 
-def ways(module: str) -> Iterator[tuple[int, int, str, str]]:
-    """Number, line, what, and the changed source, of each change to a module."""
+def ways(module: str) -> Iterator[Way]:
+    """Every change to a module."""
     text = (TREE / module).read_text(encoding="utf-8")
     for number, change in enumerate(changes(tree_of(text, module))):
         tree = tree_of(text, module)
         changes(tree)[number].make()
-        yield number, change.line, change.what, ast.unparse(ast.fix_missing_locations(tree))
+        yield Way(module, number, change.line, change.what, ast.unparse(ast.fix_missing_locations(tree)))
 
 
 def tests_of(known: Mapped, module: str, line: int) -> list[str]:
-    """The tests that run a line, the quickest first; of a line that is run by the import, all that run the module."""
+    """The tests that run a line, the quickest first; of a line that is run by the import, all that run the module. As many as
+    take ENOUGH_SECONDS in all: what survives those might have been noticed by others."""
     by = known.lines[module]
     names = {name for name in by.get(line, ()) if name}
     if not names:
         names = {name for running in by.values() for name in running if name}
-    return sorted(names, key=lambda name: known.seconds.get(name, 0.0))
+    quickest = sorted(names, key=lambda name: known.seconds.get(name, 0.0))
+    until = accumulate(known.seconds.get(name, 0.0) for name in quickest)
+    return [name for name, seconds in zip(quickest, until, strict=True) if seconds <= ENOUGH_SECONDS] or quickest[:1]
 
 
 def state_of(part: Part) -> str:
@@ -100,35 +122,77 @@ def state_of(part: Part) -> str:
     return told.hexdigest()[:16]
 
 
-def try_part(name: str, part: Part, kept: dict[str, list[str]], again: bool, every: int) -> list[Tried]:
-    """Every change of a part, or each n-th. What was killed stays killed; what survived is tried anew with other tests, or `again`."""
-    state, found = state_of(part), list[Tried]()
-    known: Mapped | None = None
-    began = perf_counter()
-    for module in part.modules:
-        for number, line, what, source in ways(module):
-            key = f"{module}#{number}"
-            if number % every:
-                continue
-            before = kept.get(key)
-            if before and before[0] == hashlib.sha256(source.encode()).hexdigest()[:16] and (
-                before[1] != "survived" or (before[2] == state and not again)
-            ):  # fmt: skip
-                found.append(Tried(module, number, line, what, before[1]))
-                continue
-            known = known or mapped(part.tests, part.modules)
-            tests = tests_of(known, module, line)
-            outcome = (
-                noticed(module, source, tests, 20 + 5 * sum(known.seconds.get(test, 0) for test in tests))
-                if tests
-                else "survived"
-            )
-            kept[key] = [hashlib.sha256(source.encode()).hexdigest()[:16], outcome, state]
-            found.append(Tried(module, number, line, what, outcome))
-            RESULTS.write_text(json.dumps(kept, indent=0))
-            print(f"{perf_counter() - began:7.0f} s  {key} line {line}: {what}: {outcome} ({len(tests)} tests)", flush=True)
+class Kept:
+    """What was tried, in build/mutation/results.json: of each change a digest of its source, the outcome, and the state of the tests."""
+
+    def __init__(self, state: str, again: bool) -> None:
+        self.by: dict[str, list[str]] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+        self.state, self.again = state, again
+        self.began = perf_counter()
+
+    def outcome(self, way: Way) -> str | None:
+        """What was killed stays killed; what survived is tried anew with other tests, or `again`."""
+        before = self.by.get(way.key)
+        if before is None or before[0] != digest(way.source.encode()):
+            return None
+        return before[1] if before[1] != "survived" or (before[2] == self.state and not self.again) else None
+
+    def forget(self, ways: Sequence[Way]) -> None:
+        """They are to be tried anew."""
+        for way in ways:
+            self.by.pop(way.key, None)
+        RESULTS.write_text(json.dumps(self.by, indent=0))
+
+    def tell(self, way: Way, outcome: str, tests: Sequence[str]) -> None:
+        self.by[way.key] = [digest(way.source.encode()), outcome, self.state]
+        RESULTS.write_text(json.dumps(self.by, indent=0))
+        seconds = perf_counter() - self.began
+        print(f"{seconds:7.0f} s  {way.key} line {way.line}: {way.what}: {outcome} ({len(tests)} tests)", flush=True)
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def try_part(name: str, part: Part, again: bool, every: int) -> list[Tried]:
+    """Every change of a part, or each n-th: in place, and where that is too late, from the import on."""
+    state = state_of(part)
+    kept, file = Kept(state, again), BUILD / f"map-{state}.json"
+    asked = [way for module in part.modules for way in ways(module) if way.number % every == 0]
+    todo = [way for way in asked if kept.outcome(way) is None]
+    if todo:
+        kept.forget(todo)
+        warmly(part.tests, lambda collected: in_place(collected, part, todo, kept, file))
+        kept = Kept(state, again=False)  # what the child told
+        known = read_map(file)
+        prepare(known.imported)
+        for way in todo:
+            if kept.outcome(way) is None:
+                tests = tests_of(known, way.module, way.line)
+                kept.tell(way, noticed(way, tests, longest(known, tests)) if tests else "survived", tests)
+    found = [Tried(way.module, way.number, way.line, way.what, kept.outcome(way) or "survived") for way in asked]
     print(summary(name, found), flush=True)
     return found
+
+
+def in_place(collected: Collected, part: Part, todo: Sequence[Way], kept: Kept, file: Path) -> None:
+    """What can be noticed without a new import."""
+    for memory in memories():  # of what was asked while tests were found
+        memory.cache_clear()
+    if not file.is_file():
+        mapped(collected, part.modules, file)
+    known, imported = read_map(file), functions()
+    gc.freeze()
+    for way in todo:
+        tests = tests_of(known, way.module, way.line)
+        outcome = noticed_in_place(collected, imported, way, tests, longest(known, tests)) if tests else "survived"
+        if outcome != TOO_LATE:
+            kept.tell(way, outcome, tests)
+
+
+def longest(known: Mapped, tests: Sequence[str]) -> float:
+    """The seconds of a core after which nothing more is expected of tests."""
+    return 10 + 5 * sum(known.seconds.get(test, 0) for test in tests)
 
 
 def summary(name: str, found: Sequence[Tried]) -> str:
@@ -145,11 +209,10 @@ def main() -> int:
     told = asked.parse_args()
     copy_tree()
     begin()
-    kept: dict[str, list[str]] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     explained = json.loads(EXPLAINED.read_text(encoding="utf-8")) if EXPLAINED.is_file() else {}
     good = True
     for name in told.part or PARTS:
-        found = try_part(name, PARTS[name], kept, told.again, told.every)
+        found = try_part(name, PARTS[name], told.again, told.every)
         survived = [tried for tried in found if tried.outcome == "survived"]
         good &= len(survived) <= (1 - ENOUGH) * len(found)
         for tried in survived:

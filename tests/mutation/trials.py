@@ -1,11 +1,13 @@
 """Tests run in a forked child, on a copy of the tree: once to see which test runs which line, then once for each change.
 
-The parent has imported what is heavy (torch and the like) and nothing of cdkit, so that a child begins in a tenth of a second
-and sees the changed module like any other; processes that a test starts see it too.
+The parent has at first imported what is heavy (torch and the like) and nothing of cdkit, so that a child sees the changed module
+like any other; processes that a test starts see it too. Then it imports cdkit and the tests, so that a child begins at once, and
+puts the change into what is imported. What runs at the import is tried from there on.
 """
 
 from __future__ import annotations
 
+import ast
 import gc
 import json
 import os
@@ -21,6 +23,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from changes import changes, tree_of
+from inplace import Collected, Functions, exchanged
+
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "mutation"
 TREE = BUILD / "tree"
@@ -28,6 +33,7 @@ HEAVY = (
     "torch", "torchvision", "numpy", "scipy.stats", "yaml", "PIL.Image", "click", "rich.progress", "pydantic", "pluggy", "einops",
     "safetensors.torch", "hypothesis", "hypothesis.strategies", "pytest", "_pytest.assertion.rewrite", "coverage",
 )  # fmt: skip
+TOO_LATE = "too late"  # what is changed has run already
 LOUD = "LOUD" in os.environ  # to see what a child says
 QUIET = (
     "-q",
@@ -47,10 +53,25 @@ QUIET = (
 
 
 class Mapped(NamedTuple):
-    """What the tests are without a change: how long each takes, and which run each line."""
+    """What the tests are without a change: seconds of a core, which run each line, and what they import of others."""
 
     seconds: Mapping[str, float]
     lines: Mapping[str, Mapping[int, Sequence[str]]]  # by module, then by line: tests; "" stands for the import
+    imported: Sequence[str]
+
+
+class Way(NamedTuple):
+    """One change to a module, by its number; and the changed source."""
+
+    module: str
+    number: int
+    line: int
+    what: str
+    source: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.module}#{self.number}"
 
 
 def copy_tree() -> None:
@@ -71,6 +92,7 @@ def begin() -> None:
     os.environ |= {
         "PYTHONPATH": os.pathsep.join(places),
         "OMP_NUM_THREADS": "1",
+        "CDKIT_AUDIT": "off",
         "HYPOTHESIS_STORAGE_DIRECTORY": str(BUILD / "hypothesis"),
     }
     sys.path[:0] = places
@@ -79,28 +101,34 @@ def begin() -> None:
     sys.modules["torch"].set_num_threads(1)
 
 
-def forked(work: Callable[[], int], longest: float) -> int | None:
-    """The exit code of some work in a child; None if it took longer than so many seconds."""
+def forked(work: Callable[[], int], longest: float, *, loud: bool = LOUD) -> int | None:
+    """The exit code of work in a child; None if it took more seconds of a core than that, or ten times as many to wait for."""
     child = os.fork()
     if child == 0:
         os.setsid()
         code = 99
         try:
-            if not LOUD:
+            if not loud:
                 silence()
             code = work()
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(code)
-    deadline = time.monotonic() + longest
-    while time.monotonic() < deadline:
+    deadline = time.monotonic() + 10 * longest
+    while time.monotonic() < deadline and worked(child) < longest:
         if (ended := os.waitpid(child, os.WNOHANG)) != (0, 0):
             return os.waitstatus_to_exitcode(ended[1])
-        time.sleep(0.02)
+        time.sleep(0.01)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
+
+
+def worked(child: int) -> float:
+    """The seconds of a core that a process and those that it waited for have taken: how busy others are is not in them."""
+    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def silence() -> None:
@@ -123,73 +151,133 @@ def imported() -> list[str]:
 
 
 class Watch:
-    """A plugin of pytest that notes how long each test takes, and tells coverage whose lines these are."""
+    """A plugin of pytest that notes how long each test takes and which fail, and tells coverage whose lines these are."""
 
     def __init__(self, coverage: Any) -> None:
         self.coverage = coverage
         self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.coverage.switch_context(nodeid)
+        self.seconds[nodeid] = -taken()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.seconds[nodeid] += taken()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+        if report.failed:
+            self.failed.add(report.nodeid)
 
 
-def mapped(tests: Sequence[str], modules: Sequence[str], longest: float = 3000) -> Mapped:
-    """Run the tests on the tree as it is. RuntimeError if one fails: nothing could be said of changes then."""
-    found = BUILD / "map.json"
-    found.unlink(missing_ok=True)
+def taken() -> float:
+    """The seconds of a core that this process and those that it waited for have taken."""
+    return sum(os.times()[:4])
+
+
+def warmly(tests: Sequence[str], work: Callable[[Collected], None], longest: float = 30_000) -> None:
+    """Work in a child that has imported these tests, and with them cdkit. RuntimeError if it came to no end."""
+
+    def collected() -> int:
+        os.chdir(TREE)
+        without_shrinking()
+        return int(pytest.main([*QUIET, *tests], plugins=[Collected(work)]))
+
+    import pytest
+
+    if (code := forked(collected, longest, loud=True)) != 0:
+        raise RuntimeError(f"the tests in {', '.join(tests)} could not be tried: {code}")
+
+
+def mapped(collected: Collected, modules: Sequence[str], file: Path, longest: float = 3000) -> None:
+    """All tests run on the tree as it is. What fails then is left out, and told of: nothing could be said of changes by it."""
 
     def work() -> int:
         import coverage
+
+        watched = coverage.Coverage(data_file=None, include=[str(TREE / module) for module in modules])
+        watch = Watch(watched)
+        collected.session.config.pluginmanager.register(watch)
+        collected.session.config.option.maxfail = 0
+        watched.start()
+        collected.run([item.nodeid for item in collected.session.items], through=True)
+        watched.stop()
+        data = watched.get_data()
+        lines = {
+            module: {line: sorted({*names} - watch.failed) for line, names in data.contexts_by_lineno(str(TREE / module)).items()}
+            for module in modules
+        }
+        told = {"seconds": watch.seconds, "lines": lines, "imported": imported(), "failed": sorted(watch.failed)}
+        file.write_text(json.dumps(told))
+        return 0
+
+    if (code := forked(work, longest)) != 0:
+        raise RuntimeError(f"the tests of {', '.join(modules[:3])} … end with {code} without any change")
+
+
+def read_map(file: Path) -> Mapped:
+    told = json.loads(file.read_text())
+    if told["failed"]:
+        print(f"left out, since they fail without any change: {told['failed']}", flush=True)
+    lines = {module: {int(line): names for line, names in by.items()} for module, by in told["lines"].items()}
+    return Mapped(told["seconds"], lines, told["imported"])
+
+
+def prepare(names: Sequence[str]) -> None:
+    """Import what the tests import of others."""
+    for name in names:
+        with suppress(Exception):
+            import_module(name)
+    gc.freeze()
+
+
+def noticed_in_place(collected: Collected, known: Functions, way: Way, tests: Sequence[str], longest: float) -> str:
+    """As `noticed`, of a change to what is imported; TOO_LATE where that cannot be."""
+    file = str(TREE / way.module)
+    tree = tree_of(Path(file).read_text(encoding="utf-8"), file)
+    plain = compile(tree, file, "exec", dont_inherit=True)
+    changes(tree)[way.number].make()
+    try:
+        other = compile(ast.fix_missing_locations(tree), file, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return TOO_LATE
+
+    def work() -> int:
+        return collected.run(tests) if exchanged(plain, other, known) else 70
+
+    return outcome_of(way, work, longest)
+
+
+def noticed(way: Way, tests: Sequence[str], longest: float) -> str:
+    """What tells of a module's other source: "failed", "timeout", "crashed"; or "survived"."""
+
+    def work() -> int:
         import pytest
 
         os.chdir(TREE)
         without_shrinking()
-        watched = coverage.Coverage(data_file=None, include=[str(TREE / module) for module in modules])
-        watch = Watch(watched)
-        watched.start()
-        code = int(pytest.main([*QUIET, *tests], plugins=[watch]))
-        watched.stop()
-        data = watched.get_data()
-        lines = {module: data.contexts_by_lineno(str(TREE / module)) for module in modules}
-        found.write_text(json.dumps({"seconds": watch.seconds, "lines": lines, "imported": imported()}))
-        return code
+        return int(pytest.main([*QUIET, *tests]))
 
-    code = forked(work, longest)
-    if code != 0:
-        raise RuntimeError(f"the tests of {', '.join(modules[:3])} … end with {code} without any change")
-    told = json.loads(found.read_text())
-    for name in told["imported"]:
-        with suppress(Exception):
-            import_module(name)
-    gc.freeze()
-    lines = {module: {int(line): names for line, names in by.items()} for module, by in told["lines"].items()}
-    return Mapped(told["seconds"], lines)
+    return outcome_of(way, work, longest)
 
 
-def noticed(module: str, source: str, tests: Sequence[str], longest: float) -> str:
-    """What tells of a module's other source: "failed", "timeout", "crashed"; or "survived"."""
-    path = TREE / module
+def outcome_of(way: Way, work: Callable[[], int], longest: float) -> str:
+    """Of work in a child while the module's file is changed: processes that a test starts import it anew."""
+    path = TREE / way.module
     original = path.read_text(encoding="utf-8")
     for cached in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
         cached.unlink()
 
-    def work() -> int:
-        import pytest
-
-        os.chdir(TREE)
+    def unwritten() -> int:
         sys.dont_write_bytecode = True
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        without_shrinking()
-        return int(pytest.main([*QUIET, *tests]))
+        return work()
 
     try:
-        path.write_text(source, encoding="utf-8")
-        code = forked(work, longest)
+        path.write_text(way.source, encoding="utf-8")
+        code = forked(unwritten, longest)
     finally:
         path.write_text(original, encoding="utf-8")
     if code is None:
         return "timeout"
-    return {0: "survived", 1: "failed", 2: "failed"}.get(code, "crashed")
+    return {0: "survived", 1: "failed", 2: "failed", 70: TOO_LATE}.get(code, "crashed")

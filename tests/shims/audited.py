@@ -39,6 +39,8 @@ BETWEEN = {
     "codecs",
     "tokenize",
     "contextlib",
+    "http",
+    "urllib",
 }
 
 

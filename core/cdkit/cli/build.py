@@ -66,9 +66,9 @@ def command(
 
 def drawn(model: Model, where: str) -> str:
     """Mermaid text, or, of an SVG that is written, where it is."""
-    from cdkit.build.plan import opened
-    from cdkit.spec.plan_mermaid import mermaid
-    from cdkit.spec.plan_svg import svg
+    from cdkit.build.drawing import opened
+    from cdkit.spec.drawing_mermaid import mermaid
+    from cdkit.spec.drawing_svg import svg
 
     if where == "mermaid":
         return mermaid(opened(model))

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 
-from cdkit.compare.job import Answers, Ask, Crew, Job, attempt
+from cdkit.compare.job import Answers, Ask, Crew, Job, Workplace, attempt
 from cdkit.compare.setting import Setting
 from cdkit.engine.device import pick_device
-
-if TYPE_CHECKING:
-    from cdkit.compare.run import Comparing
 
 EngineName = Literal["local", "ray"]
 
 
 @contextmanager
-def alone(comparing: Comparing) -> Generator[Ask]:
+def alone(workplace: Workplace) -> Generator[Ask]:
     """One job after the other, here; after the first that is out of time there are no more."""
 
     def ask(jobs: Sequence[Job]) -> Answers:
         for place, job in enumerate(jobs):
-            outcome = attempt(comparing, job)
+            outcome = attempt(workplace, job)
             yield place, outcome
             if outcome.unfinished:
                 return

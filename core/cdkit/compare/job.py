@@ -6,21 +6,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from cdkit.errors import CdkitError
-
-if TYPE_CHECKING:
-    from cdkit.compare.run import Comparing
 
 
 class Unfinished(Exception):
     """The minutes are over; the same command goes on."""
 
 
+class Workplace(Protocol):
+    """Where jobs are done: a comparison's folder, the device, and who hears of it. What can be asked there are its methods."""
+
+    folder: Path
+    device: str | None
+    say: Callable[[str], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A method of Comparing and what it is called with. name: whose job it is. journal: where its steps can be counted."""
+    """A method of a workplace and what it is called with. name: whose job it is. journal: where its steps can be counted."""
 
     name: str
     method: str
@@ -49,10 +54,10 @@ Ask: TypeAlias = Callable[[Sequence[Job]], Answers]
 class Crew:
     """Who does the jobs: this process, several on this machine, or those of a Ray cluster. about: that, in words, if any.
 
-    opened: for a comparison, what answers its jobs for as long as the crew is there.
+    opened: for a workplace, what answers its jobs for as long as the crew is there.
     """
 
-    opened: Callable[[Comparing], AbstractContextManager[Ask]]
+    opened: Callable[[Workplace], AbstractContextManager[Ask]]
     about: str = ""
 
 
@@ -60,10 +65,10 @@ class Failed(CdkitError):
     """What went wrong, and for whom; everybody else's work was done first."""
 
 
-def attempt(comparing: Comparing, job: Job) -> Outcome:
+def attempt(workplace: Workplace, job: Job) -> Outcome:
     """Do a job. An error that is meant for people is an outcome; a defect is raised."""
     try:
-        return Outcome(getattr(comparing, job.method)(*job.arguments))
+        return Outcome(getattr(workplace, job.method)(*job.arguments))
     except Unfinished:
         return Outcome(unfinished=True)
     except CdkitError as error:

@@ -13,17 +13,14 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cdkit.compare.job import Answers, Ask, Crew, Job, Outcome
+from cdkit.compare.job import Answers, Ask, Crew, Job, Outcome, Workplace
 from cdkit.compare.live import live
 from cdkit.compare.perform import Interrupted, performed
 from cdkit.compare.setting import Setting
 from cdkit.engine.stop import Stop, stoppable
 from cdkit.errors import EnvironmentFault, UsageError
-
-if TYPE_CHECKING:
-    from cdkit.compare.run import Comparing
 
 HEARTBEAT = 0.5  # seconds between looks at signals
 
@@ -40,15 +37,15 @@ def on_ray(jobs: int | None, device: str | None) -> Crew:
         raise UsageError(f"--engine ray deals out the devices itself; --device {device} cannot be kept", hint="cpu, cuda or none")
 
     @contextmanager
-    def crew(comparing: Comparing) -> Generator[Ask]:
+    def crew(workplace: Workplace) -> Generator[Ask]:
         with cluster() as ray, stoppable() as stop:
-            given = ray.put((comparing, Setting(Setting.shared(1).deterministic, 1), Path.cwd()))
+            given = ray.put((workplace, Setting(Setting.shared(1).deterministic, 1), Path.cwd()))
             task = ray.remote(max_retries=0, num_cpus=1, num_gpus=share(ray, device))(work)
 
             def start(job: Job) -> Any:
                 return task.remote(given, job)
 
-            yield lambda asked: answers(ray, start, asked, jobs or len(asked), stop, str(comparing.folder))
+            yield lambda asked: answers(ray, start, asked, jobs or len(asked), stop, str(workplace.folder))
 
     return Crew(crew, "on Ray" if jobs is None else f"on Ray, {jobs} jobs at once at most")
 
@@ -73,12 +70,12 @@ def share(ray: Any, device: str | None) -> int:
     return int(device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0)
 
 
-def work(given: tuple[Comparing, Setting, Path], job: Job) -> Outcome:
+def work(given: tuple[Workplace, Setting, Path], job: Job) -> Outcome:
     """A task, in the folder where the command was given: paths mean what they meant there. Ray shows it its own GPU alone."""
-    comparing, setting, here = given
+    workplace, setting, here = given
     os.chdir(here)
     setting.take()
-    return performed(comparing, job)
+    return performed(workplace, job)
 
 
 def answers(ray: Any, start: Any, jobs: Sequence[Job], most: int, stop: Stop, where: str) -> Answers:

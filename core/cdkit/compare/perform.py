@@ -6,14 +6,10 @@ import signal
 import traceback
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cdkit.compare.job import Job, Outcome, attempt
+from cdkit.compare.job import Job, Outcome, Workplace, attempt
 from cdkit.engine.stop import Stopped
 from cdkit.errors import EnvironmentFault
-
-if TYPE_CHECKING:
-    from cdkit.compare.run import Comparing
 
 LOGS = "logs"
 
@@ -26,24 +22,24 @@ class Interrupted(BaseException):
         self.exit_code = 128 + number
 
 
-def performed(comparing: Comparing, job: Job) -> Outcome:
+def performed(workplace: Workplace, job: Job) -> Outcome:
     """Do a job here. Its progress and warnings go into a log of its own, for many would talk at once."""
     said: list[str] = []
-    comparing.say = said.append
-    log = log_of(comparing.folder, job)
+    workplace.say = said.append
+    log = log_of(workplace.folder, job)
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with log.open("a", encoding="utf-8") as file, redirect_stderr(file):
-            outcome = guarded(comparing, job)
+            outcome = guarded(workplace, job)
     except (Stopped, KeyboardInterrupt):
         return Outcome(unfinished=True)
     return outcome if outcome.unfinished or outcome.problem else Outcome(outcome.value, said=tuple(said))
 
 
-def guarded(comparing: Comparing, job: Job) -> Outcome:
+def guarded(workplace: Workplace, job: Job) -> Outcome:
     """An attempt in which a defect is an outcome too, traceback and all, for it cannot be raised in another process as it is."""
     try:
-        return attempt(comparing, job)
+        return attempt(workplace, job)
     except Exception as error:
         told = out_of_memory(error)
         return Outcome(problem=str(told), hint=told.hint) if told else Outcome(problem=traceback.format_exc().rstrip())

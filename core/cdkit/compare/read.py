@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from annotated_types import Ge, MinLen
 
+from cdkit.compare.table import rows
 from cdkit.registry import Registry
 from cdkit.registry.names import quoted
 from cdkit.spec import PartSpec, Spec
@@ -92,11 +95,23 @@ class Comparison:
         """What is solved for, so that all arms get the same."""
         return self.keys.by or WAYS[self.keys.match][0]
 
+    @property
+    def differences(self) -> dict[str, list[str]]:
+        """What each arm's filled spec says otherwise than the reference's, as a diff."""
+        reference = self.arms[self.reference].to_yaml().splitlines()
+        return {
+            arm: list(difflib.unified_diff(reference, spec.to_yaml().splitlines(), lineterm="", n=0))[2:]
+            for arm, spec in self.arms.items()
+            if arm != self.reference
+        }
+
     def _repr_html_(self) -> str:
         """In a notebook: the arms, and what each says otherwise than the reference."""
-        from cdkit.compare.shown import arms_of
-
-        return arms_of(self)
+        keys, told = self.keys, self.differences
+        head = f"{keys.name}: {len(self.arms)} arms, {len(keys.seeds)} seeds, matched in {keys.match}, by {self.score.use}"
+        body = ([arm, "\n".join(told.get(arm, ["the reference"]))] for arm in self.arms)
+        table = rows(["arm", "what it says otherwise"], body).replace("<td>", "<td style='white-space:pre'>")
+        return f"<p>{escape(head)}</p>{table}"
 
 
 def read_comparison(path: str | Path, *, registry: Registry | None = None) -> Comparison:

@@ -17,6 +17,7 @@ from cdkit.compare.forest import TONES, forest
 from cdkit.compare.maps import words
 from cdkit.compare.read import IN_WORDS
 from cdkit.compare.shelf import pictures, slider
+from cdkit.compare.table import rows
 from cdkit.compare.words import interval, sentence
 
 NO_COMMAND = "made by a program, without a command"
@@ -189,19 +190,6 @@ def amount(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number:,.0f}" if number >= 1000 or number == int(number) else f"{number:.3g}"
-
-
-def rows(head: Sequence[str], body: Iterable[Sequence[str]], kind: str = "numbers") -> str:
-    """A table. kind: of `numbers`, or what is `told` in words. The lines of a cell after its first are small."""
-    top = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in head)
-    lines = ("".join(map(entry, row)) for row in body)
-    made = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<table class='{kind}'><thead><tr>{top}</tr></thead><tbody>{made}</tbody></table>"
-
-
-def entry(text: str) -> str:
-    first, _, rest = text.partition("\n")
-    return f"<td>{escape(first)}{f'<small>{escape(rest)}</small>' if rest else ''}</td>"
 
 
 def difference(arm: str, lines: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,7 +12,6 @@ from typing import Any
 from cdkit.compare.budget import deviation
 from cdkit.compare.fingerprint import fingerprint
 from cdkit.compare.losses import losses
-from cdkit.compare.read import Comparison
 from cdkit.compare.run import Comparing
 from cdkit.compare.score import table
 from cdkit.compare.setting import machine
@@ -53,7 +51,7 @@ def contents(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "arms": {arm: arm_of(comparing, found, arm) for arm in comparison.arms},
         "verdicts": {part.use: verdicts(comparing, found, part) for part in parts},
         "budget": budget(comparing, found),
-        "differences": differences(comparison),
+        "differences": comparison.differences,
         "licences": licences(comparison.arms.values()),
     }
 
@@ -115,16 +113,6 @@ def budget(comparing: Comparing, found: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": {arm: fmean(found["times"][cell.folder]["training"] for cell in comparing.of(arm)) for arm in arms},
     }
     return {name: {"of": values, "deviation": deviation(values, reference)} for name, values in axes.items()}
-
-
-def differences(comparison: Comparison) -> dict[str, list[str]]:
-    """What each arm's filled spec says otherwise than the reference's, as a diff."""
-    reference = comparison.arms[comparison.reference].to_yaml().splitlines()
-    return {
-        arm: list(difflib.unified_diff(reference, spec.to_yaml().splitlines(), lineterm="", n=0))[2:]
-        for arm, spec in comparison.arms.items()
-        if arm != comparison.reference
-    }
 
 
 def as_csv(result: Mapping[str, Any]) -> str:

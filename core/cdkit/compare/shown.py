@@ -1,4 +1,4 @@
-"""shown: a comparison in a notebook: its arms before it ran, its verdicts and scores after."""
+"""shown: a comparison that ran, in a notebook: its verdicts, scores and prices."""
 
 from __future__ import annotations
 
@@ -7,26 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cdkit.compare.report import about, confidence, heads, item, price_heads, price_row, rows, score_row
-from cdkit.compare.result import differences
+from cdkit.compare.report import about, confidence, heads, item, price_heads, price_row, score_row
+from cdkit.compare.table import rows
 from cdkit.errors import UsageError
 
-if TYPE_CHECKING:
-    from cdkit.compare.read import Comparison
-
 RESULT = "result.json"
-
-
-def arms_of(comparison: Comparison) -> str:
-    """Every arm, and what it says otherwise than the reference."""
-    keys, told = comparison.keys, differences(comparison)
-    head = (
-        f"{keys.name}: {len(comparison.arms)} arms, {len(keys.seeds)} seeds, matched in {keys.match}, by {comparison.score.use}"
-    )
-    body = ([arm, "\n".join(told.get(arm, ["the reference"]))] for arm in comparison.arms)
-    return f"<p>{escape(head)}</p>{rows(['arm', 'what it says otherwise'], body)}".replace("<td>", "<td style='white-space:pre'>")
 
 
 @dataclass(frozen=True, slots=True)

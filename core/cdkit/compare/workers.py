@@ -17,18 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from cdkit.compare.job import Answers, Ask, Crew, Job, Outcome
+from cdkit.compare.job import Answers, Ask, Crew, Job, Outcome, Workplace
 from cdkit.compare.live import live
 from cdkit.compare.perform import Interrupted, performed
 from cdkit.compare.setting import Setting
 from cdkit.engine.stop import Stop, stoppable
-
-if TYPE_CHECKING:
-    from cdkit.compare.run import Comparing
 
 HEARTBEAT = 0.2  # seconds between looks at signals and at the clock
 
@@ -44,14 +41,14 @@ def workers(count: int, devices: Sequence[str]) -> Crew:
     """A crew of so many processes, to which the devices are dealt in turn."""
 
     @contextmanager
-    def crew(comparing: Comparing) -> Generator[Ask]:
+    def crew(workplace: Workplace) -> Generator[Ask]:
         context = multiprocessing.get_context("spawn")  # a fork would inherit CUDA and threads in an unknown state
         halt, number = context.Event(), context.Value("i", 0)
-        given = (comparing, tuple(devices), Setting.shared(count), halt, number)
+        given = (workplace, tuple(devices), Setting.shared(count), halt, number)
         pool = ProcessPoolExecutor(count, mp_context=context, initializer=begin, initargs=given)
         try:
             with stoppable() as stop:
-                yield lambda jobs: answers(pool, count, jobs, stop, halt.set, str(comparing.folder))
+                yield lambda jobs: answers(pool, count, jobs, stop, halt.set, str(workplace.folder))
         except BaseException:
             halt.set()
             raise
@@ -106,9 +103,9 @@ def deaf() -> Generator[None]:
 
 @dataclass
 class Worker:
-    """What a worker process knows: the comparison, its own device in it, and whether it is at a job."""
+    """What a worker process knows: where it works, on a device of its own, and whether it is at a job."""
 
-    comparing: Comparing
+    workplace: Workplace
     halted: Callable[[], bool]
     busy: bool = False
 
@@ -122,20 +119,20 @@ class Worker:
 _workers: list[Worker] = []  # of this process: one, once it has begun
 
 
-def begin(comparing: Comparing, devices: Sequence[str], setting: Setting, halt: Any, number: Any) -> None:
+def begin(workplace: Workplace, devices: Sequence[str], setting: Setting, halt: Any, number: Any) -> None:
     """A worker's first act."""
     os.setsid()
     with number.get_lock():
         place = int(number.value)
         number.value += 1
-    comparing.device = devices[place % len(devices)]
-    worker = Worker(comparing, halt.is_set)
+    workplace.device = devices[place % len(devices)]
+    worker = Worker(workplace, halt.is_set)
     _workers.append(worker)
     signal.signal(signal.SIGTERM, worker.hear)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     setting.take()
-    if comparing.device.startswith("cuda"):
-        torch.cuda.set_device(comparing.device)  # or whoever says `cuda` would open the first one, for every worker
+    if workplace.device.startswith("cuda"):
+        torch.cuda.set_device(workplace.device)  # or whoever says `cuda` would open the first one, for every worker
     threading.Thread(target=watch, args=(halt,), daemon=True).start()
 
 
@@ -158,7 +155,7 @@ def work(job: Job) -> Outcome:
         return Outcome(unfinished=True)
     worker.busy = True
     try:
-        return performed(worker.comparing, job)
+        return performed(worker.workplace, job)
     except Halt:
         return Outcome(unfinished=True)
     finally:

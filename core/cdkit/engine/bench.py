@@ -24,7 +24,7 @@ from cdkit.fast import hasten
 from cdkit.fast.training import Replayed, laid_out, quick, small
 from cdkit.model import Model
 from cdkit.model.draw import decided
-from cdkit.model.walk import Told
+from cdkit.model.walk import Told, Walk
 from cdkit.parts import Stream
 from cdkit.spec import Spec
 
@@ -98,7 +98,7 @@ def prepared_walk(spec: Spec, batch: int, device: torch.device, *, fast: bool, s
 
     def call() -> Tensor:
         with torch.inference_mode():
-            return model.pace.walk(model, recipe, told, noise, [generator(i, "bench") for i in range(batch)], None)
+            return model.pace.walk(model, Walk(recipe, told, noise, [generator(i, "bench") for i in range(batch)]))
 
     return call
 

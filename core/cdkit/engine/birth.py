@@ -12,8 +12,7 @@ from cdkit.engine.autoencoder import take_autoencoder
 from cdkit.engine.checkpoint import write_checkpoint
 from cdkit.engine.inherit import inherit
 from cdkit.engine.load import find_run
-from cdkit.engine.run import Run
-from cdkit.engine.train import facts
+from cdkit.engine.run import Run, facts
 from cdkit.engine.weights import weights_of
 from cdkit.errors import CheckpointError
 from cdkit.model import Model

@@ -15,8 +15,8 @@ from cdkit.engine.scores import lines as score_lines
 from cdkit.engine.shelf import standing
 from cdkit.engine.sparkline import sparkline
 from cdkit.spec import Spec
-from cdkit.spec.plan import plan_of
-from cdkit.spec.plan_mermaid import mermaid
+from cdkit.spec.drawing import drawing_of
+from cdkit.spec.drawing_mermaid import mermaid
 
 EVALUATION = "evaluation"  # the folder in a run where `cdkit evaluate` leaves its reports
 
@@ -52,7 +52,7 @@ def body(run: Run, spec: Spec, reports: Sequence[Mapping[str, Any]]) -> Iterator
     yield f"A diffusion model that draws {shape.height} × {shape.width} with {shape.channels} channels, told {told}"
     yield f"by {', '.join(ways(spec)) or 'no method'}, made with cdkit.\n"
     yield f"```console\n$ cdkit sample {run.path.name} --prompt {quoted(spec)} --out drawn\n```\n"
-    yield f"## How it is made\n\n```mermaid\n{mermaid(plan_of(spec))}```\n"
+    yield f"## How it is made\n\n```mermaid\n{mermaid(drawing_of(spec))}```\n"
     yield from training(run, spec)
     yield from scored(reports)
     yield "\n## On what terms\n"

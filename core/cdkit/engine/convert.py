@@ -18,8 +18,7 @@ from cdkit.build import assemble
 from cdkit.engine.checkpoint import Checkpoint, write_checkpoint
 from cdkit.engine.foreign import format_of, model_of, spec_in, text_of
 from cdkit.engine.merged import merged
-from cdkit.engine.run import SPEC, VERSIONS, Run, versions
-from cdkit.engine.train import facts
+from cdkit.engine.run import SPEC, VERSIONS, Run, facts, versions
 from cdkit.engine.weights import weights_of
 from cdkit.errors import CheckpointError, EnvironmentFault, NumericsError, UsageError
 from cdkit.parts import Foreign, Format, Stream

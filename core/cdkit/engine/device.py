@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -32,6 +32,17 @@ def mixed_precision(asked: Precision, device: torch.device) -> Literal["no", "bf
     if asked == "auto":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
     return "bf16" if asked == "bf16" else "no"
+
+
+def accelerator(options: Any, device: torch.device) -> Any:
+    """Accelerate's, for this device and precision; its state is global, so what an earlier training set is forgotten."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+
+    # There is no public way to forget it, and a second training in one process may want another precision.
+    AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
+    PartialState._reset_state()  # pyright: ignore[reportPrivateUsage]
+    return Accelerator(mixed_precision=mixed_precision(options.precision, device), cpu=device.type == "cpu")
 
 
 def be_deterministic() -> None:

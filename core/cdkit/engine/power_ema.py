@@ -67,6 +67,11 @@ class PowerEma:
                 value.copy_(rows_for(tensors[f"{length}|{name}"], own))
 
 
+def snapshot_steps(steps: int, snapshots: int) -> set[int]:
+    """After which steps the averages are kept: evenly, and at the end."""
+    return {round(steps * (place + 1) / snapshots) for place in range(snapshots)}
+
+
 def keep_snapshot(run: Path, ema: PowerEma, ranks: Ranks = ALONE) -> Path:
     """Leave the averages as they are after this many updates, whole or not at all; every process that trains calls this."""
     tensors = {name: whole_of(value).cpu().contiguous() for name, value in ema.tensors().items()}

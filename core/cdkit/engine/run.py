@@ -18,6 +18,7 @@ from cdkit.engine.checkpoint import Checkpoint, latest
 from cdkit.engine.made_with import not_installed
 from cdkit.errors import CheckpointError, EnvironmentFault, SpecError
 from cdkit.spec import Spec, SpecErrors, read_spec
+from cdkit.version import VERSION
 
 SPEC = "spec.yaml"
 VERSIONS = "versions.json"
@@ -122,6 +123,11 @@ def versions(spec: Spec) -> dict[str, Any]:
     import torch
 
     return {"python": platform.python_version(), "torch": torch.__version__, "parts": spec.provenance}
+
+
+def facts(spec: Spec) -> dict[str, Any]:
+    """What a checkpoint's manifest tells besides its files."""
+    return {"cdkit": VERSION, "spec": spec.digest(), **versions(spec)}
 
 
 def _replace(path: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,13 @@ from cdkit.fast.rehearsal import rehearse
 from cdkit.fast.shapes import row_of, shapes
 from cdkit.fast.stepped import Stepped
 from cdkit.kernels import fast
-from cdkit.model.walk import Plain, Recipe, Told, walk
+from cdkit.model.plain import Plain, walked
+from cdkit.model.walk import Walk
 from cdkit.parts import Encoder, Stream
 
 if TYPE_CHECKING:
     from cdkit.model import Model
-    from cdkit.model.model import Raw
-    from cdkit.model.start import Begun
+    from cdkit.model.network import Network, Raw
 
 KEPT = 4  # recordings that are held: each holds the memory of its activations
 
@@ -37,64 +37,60 @@ class Fast(Plain):
         self._loops: Recent[Captured | None] = Recent(KEPT)
         self._silent: dict[str, Stream] = {}
 
-    def walk(
-        self,
-        model: Model,
-        recipe: Recipe,
-        told: Told,
-        noise: Tensor,
-        generators: Sequence[torch.Generator],
-        first: Begun | None,
-    ) -> Tensor:
+    def walk(self, network: Network, walk: Walk) -> Tensor:
         with self._on():
-            loop = self._loop(model, recipe, told, noise) if self.graphs and first is None else None
+            loop = self._loop(network, walk) if self.graphs and walk.first is None and walk.watch is None else None
             if loop is not None:
-                return loop([noise, *row_of(told.said).tensors, *row_of(told.silent).tensors])
-            predict = self._stepped if self.graphs else model.backbone
-            return walk(model, recipe, told, noise, generators, first, predict)
+                return loop(tensors_of(walk))
+            return walked(network, walk, self._stepped if self.graphs else network.backbone)
 
-    def encode(self, model: Model, raw: Raw) -> dict[str, Stream]:
+    def encode(self, network: Network, raw: Raw) -> dict[str, Stream]:
         with self._on():
-            streams = model.encode(raw)
-            for reader in model.readers.values() if self.graphs else ():
-                for network in reader.encoder.recordable() if isinstance(reader.encoder, Encoder) else ():
-                    record(network)
+            streams = network.encode(raw)
+            for reader in network.readers.values() if self.graphs else ():
+                for inner in reader.encoder.recordable() if isinstance(reader.encoder, Encoder) else ():
+                    record(inner)
             return streams
 
-    def silent(self, model: Model, name: str) -> Stream:
+    def silent(self, network: Network, name: str) -> Stream:
         """The null of one picture, which a frozen encoder reads once and for all."""
-        if any(parameter.requires_grad for parameter in model.encoders[name].parameters()):
-            return model.null(name, 1)
+        if any(parameter.requires_grad for parameter in network.encoders[name].parameters()):
+            return network.null(name, 1)
         if name not in self._silent:
-            self._silent[name] = model.null(name, 1)
+            self._silent[name] = network.null(name, 1)
         return self._silent[name]
 
-    def pixels(self, model: Model, clean: Tensor) -> Tensor:
-        if model.autoencoder is None:
+    def pixels(self, network: Network, clean: Tensor) -> Tensor:
+        if network.autoencoder is None:
             return clean
         with self._on(), torch.autocast(clean.device.type, torch.bfloat16):
-            return model.autoencoder.decode(clean)
+            return network.autoencoder.decode(clean)
 
     @contextmanager
     def _on(self) -> Generator[None]:
         with fast(), best_attention():
             yield
 
-    def _loop(self, model: Model, recipe: Recipe, told: Told, noise: Tensor) -> Captured | None:
+    def _loop(self, network: Network, walk: Walk) -> Captured | None:
         """The whole sampling, recorded; None where it cannot be, which is found out once."""
-        said, silent = row_of(told.said), row_of(told.silent)
-        tensors = [noise, *said.tensors, *silent.tensors]
-        key = (recipe.key, told.conditions, shapes(tensors), said.places, silent.places)
-        return self._loops.get(key, lambda: self._recorded(model, recipe, told, tensors))
+        said, silent = row_of(walk.told.said), row_of(walk.told.silent)
+        key = (walk.recipe.key, walk.told.conditions, shapes(tensors_of(walk)), said.places, silent.places)
+        return self._loops.get(key, lambda: self._recorded(network, walk))
 
-    def _recorded(self, model: Model, recipe: Recipe, told: Told, tensors: Sequence[Tensor]) -> Captured | None:
-        seen = rehearse(recipe.sampler, recipe.grid)
-        if seen.noisy:
+    def _recorded(self, network: Network, walk: Walk) -> Captured | None:
+        if rehearse(walk.recipe.sampler, walk.recipe.grid).noisy:
             return None
-        said, silent = row_of(told.said), row_of(told.silent)
+        said, silent = row_of(walk.told.said), row_of(walk.told.silent)
 
         def call(noise: Tensor, *rest: Tensor) -> Tensor:
-            own = told._replace(said=said.streams(rest[: len(said.tensors)]), silent=silent.streams(rest[len(said.tensors) :]))
-            return walk(model, recipe, own, noise, (), None, model.backbone)
+            own = walk.told._replace(
+                said=said.streams(rest[: len(said.tensors)]), silent=silent.streams(rest[len(said.tensors) :])
+            )
+            return walked(network, Walk(walk.recipe, own, noise, ()), network.backbone)
 
-        return attempt(call, list(tensors))
+        return attempt(call, tensors_of(walk))
+
+
+def tensors_of(walk: Walk) -> list[Tensor]:
+    """All that differs between two walks of one recording."""
+    return [walk.noise, *row_of(walk.told.said).tensors, *row_of(walk.told.silent).tensors]

@@ -15,11 +15,11 @@ from cdkit.fast.attention import best_attention
 from cdkit.fast.recent import Recent
 from cdkit.fast.shapes import shapes
 from cdkit.kernels import fast
-from cdkit.model.walk import Plain
+from cdkit.model.plain import Plain
 from cdkit.parts import Signals
 
 if TYPE_CHECKING:
-    from cdkit.model import Model
+    from cdkit.model.network import Network
 
 SMALL = 100_000_000  # weights; a larger network keeps its GPU busy without being replayed
 KEPT = 4  # lengths of text, say
@@ -64,8 +64,8 @@ class Training(Plain):
     def __init__(self, backbone: nn.Module) -> None:
         self._replayed = Replayed(backbone)
 
-    def predict(self, model: Model, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
-        return self._replayed(x, t, signals) if torch.is_grad_enabled() else model.backbone(x, t, signals)
+    def predict(self, network: Network, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+        return self._replayed(x, t, signals) if torch.is_grad_enabled() else network.backbone(x, t, signals)
 
 
 class Replayed:

@@ -34,22 +34,6 @@ def normalised(
         if offset is not None and torch.is_grad_enabled():
             h, offset = h + offset.to(h.dtype)[:, :, None, None], None
         return GroupNormFunction.apply(h, weight, bias, scale, shift, offset, groups, eps, silu)
-    return plain(h, groups, weight, bias, eps=eps, silu=silu, scale=scale, shift=shift, offset=offset)
-
-
-def plain(
-    h: Tensor,
-    groups: int,
-    weight: Tensor,
-    bias: Tensor,
-    *,
-    eps: float,
-    silu: bool,
-    scale: Tensor | None = None,
-    shift: Tensor | None = None,
-    offset: Tensor | None = None,
-) -> Tensor:
-    """The same, step by step, as the library does it."""
     h = h if offset is None else h + offset[:, :, None, None]
     out = F.group_norm(h, groups, weight, bias, eps)
     if scale is not None and shift is not None:

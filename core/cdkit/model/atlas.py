@@ -16,7 +16,8 @@ from cdkit.model.influence import Influence, influence, leave_one_out, noised, p
 from cdkit.parts import Acting
 
 if TYPE_CHECKING:
-    from cdkit.model.model import Model, Values
+    from cdkit.model.model import Model
+    from cdkit.model.network import Values
 
 
 @dataclass(frozen=True, slots=True)

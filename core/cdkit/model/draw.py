@@ -11,18 +11,20 @@ from torch import Tensor
 from cdkit.conditions import forms_of
 from cdkit.diffusion.random import generator
 from cdkit.errors import UsageError
+from cdkit.model.begun import Begun
+from cdkit.model.plain import Plain
 from cdkit.model.samples import Samples
-from cdkit.model.start import MASKED, Begun, Start, begun, masked_of, pasted
+from cdkit.model.start import MASKED, Start, begun, masked_of, pasted
 from cdkit.model.trajectory import Watch
-from cdkit.model.walk import Recipe, Told, Watched
-from cdkit.parts import Stream
+from cdkit.model.walk import Recipe, Told, Walk
+from cdkit.parts import Stream, TextEncoder
 
 if TYPE_CHECKING:
-    from cdkit.model.model import Model, Raw, Values
+    from cdkit.model.network import Network, Raw, Values
 
 
 def draw(
-    model: Model,
+    model: Network,
     values: Values = (),
     *,
     negative: Values | None = None,
@@ -78,7 +80,7 @@ def draw(
     return Samples(pictures, captions, numbers, words)
 
 
-def check_draws(model: Model) -> None:
+def check_draws(model: Network) -> None:
     """UsageError for a model whose task was not to draw."""
     if model.spec.task == "autoencoder":
         raise UsageError(
@@ -87,7 +89,7 @@ def check_draws(model: Model) -> None:
         )
 
 
-def by_column(model: Model, values: Values) -> dict[str, Sequence[Any]]:
+def by_column(model: Network, values: Values) -> dict[str, Sequence[Any]]:
     """Prompts alone belong to the model's text column; anything else names its columns itself."""
     if isinstance(values, Mapping):
         _known_columns(model, values)
@@ -98,10 +100,8 @@ def by_column(model: Model, values: Values) -> dict[str, Sequence[Any]]:
     return {text_column(model): prompts}
 
 
-def text_column(model: Model) -> str:
+def text_column(model: Network) -> str:
     """The column that prompts are for: the one a text encoder reads, or the only one there is."""
-    from cdkit.parts import TextEncoder
-
     texts = [reader.column for reader in model.readers.values() if isinstance(reader.encoder, TextEncoder)]
     columns = tuple(dict.fromkeys(texts)) or model.columns
     if len(columns) == 1:
@@ -110,7 +110,7 @@ def text_column(model: Model) -> str:
     raise UsageError(f"this model cannot tell which of its columns a prompt is for; it reads {told}", hint="name the columns")
 
 
-def _known_columns(model: Model, values: Mapping[str, Any]) -> None:
+def _known_columns(model: Network, values: Mapping[str, Any]) -> None:
     for column in values:
         if column not in model.columns:
             raise UsageError(f"this model reads no column {column!r}; it reads {', '.join(model.columns) or 'none'}")
@@ -136,7 +136,7 @@ def spread(column: str, given: Sequence[Any], total: int) -> Sequence[Any]:
 
 
 def decided(
-    model: Model, *, steps: int | None, guidance: float | None, sampler: str | None, start: Start | None = None
+    model: Network, *, steps: int | None, guidance: float | None, sampler: str | None, start: Start | None = None
 ) -> Recipe:
     """The spec's sampler and guider, with what was asked for instead."""
     from cdkit.build.recipe import make_guider, make_sampler
@@ -153,7 +153,7 @@ def decided(
     return Recipe(way.sampler, guider, start.shortened(levels), words)
 
 
-def allowed(model: Model, recipe: Recipe, raw: Raw, negative: Raw) -> None:
+def allowed(model: Network, recipe: Recipe, raw: Raw, negative: Raw) -> None:
     """Refuse to silence a condition that the model never saw silent: what comes out would mean nothing."""
     asked = _branches(model, recipe, raw)
     for name in model.told:
@@ -168,7 +168,7 @@ def allowed(model: Model, recipe: Recipe, raw: Raw, negative: Raw) -> None:
             )
 
 
-def guided(model: Model, raw: Raw) -> tuple[str, ...]:
+def guided(model: Network, raw: Raw) -> tuple[str, ...]:
     """The conditions that guidance may silence: they are told something, and training was to keep them silent at times.
 
     Those of `dropout: 0` are told in every branch, beside others; alone, they are left to `allowed` to refuse.
@@ -177,7 +177,7 @@ def guided(model: Model, raw: Raw) -> tuple[str, ...]:
     return tuple(name for name in told if model.spec.conditions[name].dropout > 0) or told
 
 
-def _branches(model: Model, recipe: Recipe, raw: Raw) -> set[frozenset[str]]:
+def _branches(model: Network, recipe: Recipe, raw: Raw) -> set[frozenset[str]]:
     if recipe.guider is None:
         return set()
     steps, names = range(len(recipe.grid)), guided(model, raw)
@@ -185,7 +185,7 @@ def _branches(model: Model, recipe: Recipe, raw: Raw) -> set[frozenset[str]]:
 
 
 def _drawn(
-    model: Model,
+    model: Network,
     recipe: Recipe,
     raw: Raw,
     negative: Raw,
@@ -196,12 +196,12 @@ def _drawn(
     generators = [generator(seed, "picture") for seed in seeds]
     noise = torch.stack([torch.randn(model.shape, generator=g) for g in generators]).to(model.device)
     told = _told(model, raw, negative, len(seeds))
-    pace = model.pace if watch is None else Watched(watch)
-    pixels = pace.pixels(model, pace.walk(model, recipe, told, noise, generators, first))
+    pace = model.pace if watch is None else Plain()  # who looks on sees the steps as the weights' own dtype takes them
+    pixels = pace.pixels(model, pace.walk(model, Walk(recipe, told, noise, generators, first, watch)))
     return pixels.float().clamp(-1, 1).cpu()
 
 
-def _told(model: Model, raw: Raw, negative: Raw, n: int) -> Told:
+def _told(model: Network, raw: Raw, negative: Raw, n: int) -> Told:
     """Every condition is encoded once. In a branch that silences it, it says what is unwanted or, failing that, its null."""
     said, instead = (model.pace.encode(model, given) for given in (raw, negative))
     silent = {name: instead.get(name) or spread_out(model.pace.silent(model, name), n) for name in model.told}

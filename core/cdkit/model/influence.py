@@ -22,7 +22,8 @@ from cdkit.model.start import check_size, encoded
 from cdkit.parts import Signals, TextEncoder
 
 if TYPE_CHECKING:
-    from cdkit.model.model import Model, Values
+    from cdkit.model.model import Model
+    from cdkit.model.network import Values
 
 ALONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana and Han: written without spaces
 MARKS = "\u3001-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"  # East Asian punctuation, part of no word

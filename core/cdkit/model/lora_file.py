@@ -14,17 +14,16 @@ from cdkit.model.lora import Lora, LoraSet
 from cdkit.parts import Adaptable, LoraKey, LoraNames, LoraPart
 
 if TYPE_CHECKING:
-    from cdkit.model.model import Model
+    from cdkit.spec import Spec
 
 PARTS: dict[str, LoraPart] = {"down": "down", "up": "up", "alpha": "alpha"}
 SHOWN = 3  # keys in an error
 
 
-def read_lora(model: Model, path: Path) -> LoraSet:
-    """The corrections that a file holds, added to the model's layers. CheckpointError names what has no place or does not fit."""
+def read_lora(spec: Spec, layers: Mapping[str, Adaptable], path: Path) -> LoraSet:
+    """The corrections that a file holds, added to a model's layers. CheckpointError names what has no place or does not fit."""
     tensors, metadata = opened(path)
-    layers = {**model.layers(), **model.readable_layers()}
-    names = understood(model, tensors, metadata, layers, path)
+    names = understood(spec, tensors, metadata, layers, path)
     parts: dict[str, dict[str, Tensor]] = {}
     for key, meant in names.keys.items():
         parts.setdefault(meant.layer, {})[meant.part] = tensors[key]
@@ -50,18 +49,17 @@ def opened(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def understood(
-    model: Model, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], layers: Collection[str], path: Path
+    spec: Spec, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], layers: Collection[str], path: Path
 ) -> LoraNames:
     """What every key means, by our own naming or the format that knows most of them. CheckpointError for one that none knows."""
-    registry, spec = model.spec.registry, model.spec.filled()
-    formats = registry.each("format")
-    asked = [make().lora(tuple(tensors), metadata, layers, spec) for make in formats.values()]
+    formats, filled = spec.registry.each("format"), spec.filled()
+    asked = [make().lora(tuple(tensors), metadata, layers, filled) for make in formats.values()]
     best = max((ours(tensors, layers), *(found for found in asked if found is not None)), key=lambda found: len(found.keys))
     unknown = [key for key in tensors if key not in best.keys]
     if unknown or not tensors:
         what = f"{len(unknown)} of {len(tensors)} tensors" if tensors else "it holds no tensor; its tensors"
         raise CheckpointError(
-            f"{path}: {what} belong to no layer of {model.spec.name} that a LoRA can adapt: {some(unknown) or 'none'}",
+            f"{path}: {what} belong to no layer of {spec.name} that a LoRA can adapt: {some(unknown) or 'none'}",
             hint=f"is it a LoRA, and of this kind of model? names are known of: cdkit, {', '.join(formats)}",
         )
     return best

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cdkit.errors import UsageError
-from cdkit.parts import Denoise, Grid
+from cdkit.model.begun import Begun
+from cdkit.parts import Grid
 
 if TYPE_CHECKING:
-    from cdkit.model.model import Model
+    from cdkit.model.network import Network
 
 MASKED = "masked"  # the column of a model that is told what is to be drawn anew, as Stable Diffusion's inpainting models are
 
@@ -45,58 +45,25 @@ class Start:
         return Grid(grid.t[first:], grid.alpha[first:], grid.sigma[first:])
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A start as the network sees it: latents (1, C, H, W), and at their size the mask (1, 1, H, W) of what is to be kept.
-
-    A model that is told the mask needs none here, and begins from noise alone where all of the steps are taken.
-    """
-
-    clean: Tensor
-    mask: Tensor | None
-    from_noise: bool
-
-    def noised(self, noise: Tensor, grid: Grid) -> Tensor:
-        """x (B, C, H, W) at the grid's first level."""
-        if self.from_noise:
-            return unit_noise(noise, grid)
-        return float(grid.alpha[0]) * self.clean + float(grid.sigma[0]) * noise
-
-    def kept(self, denoise: Denoise) -> Denoise:
-        """The denoiser that knows what is under the mask's zeros: there the clean picture is the given one."""
-        if self.mask is None:
-            return denoise
-        mask, known = self.mask, (1 - self.mask) * self.clean
-        return lambda x, i: mask * denoise(x, i) + known
-
-
-def begun(model: Model, start: Start) -> Begun:
+def begun(network: Network, start: Start) -> Begun:
     """Encoded, on the model's device. UsageError for a picture of another size than the model draws."""
-    check_size(model, start.image)
-    clean = encoded(model, start.image)
-    told = MASKED in model.columns
+    check_size(network, start.image)
+    clean = encoded(network, start.image)
+    told = MASKED in network.columns
     mask = None if start.mask is None or told else at_latents(start.mask, clean).to(clean)
     return Begun(clean, mask, from_noise=told and start.mask is not None and start.strength == 1)
 
 
-def unit_noise(noise: Tensor, grid: Grid) -> Tensor:
-    """x (B, C, H, W) at the grid's first level, of nothing known.
-
-    What noise does not hide there is drawn as noise too: pictures are taken to be of unit variance.
-    """
-    return noise * math.hypot(float(grid.alpha[0]), float(grid.sigma[0]))
-
-
-def encoded(model: Model, image: Tensor) -> Tensor:
+def encoded(network: Network, image: Tensor) -> Tensor:
     """A picture (C, H, W) in [-1, 1] as what the network draws, (1, C, H, W)."""
-    pixels = image.unsqueeze(0).to(model.device)
-    return pixels if model.autoencoder is None else model.autoencoder.encode(pixels)
+    pixels = image.unsqueeze(0).to(network.device)
+    return pixels if network.autoencoder is None else network.autoencoder.encode(pixels)
 
 
-def masked_of(model: Model, start: Start) -> Tensor:
+def masked_of(network: Network, start: Start) -> Tensor:
     """What an inpainting model is told, (1 + C, H, W): the mask, then the picture with nothing under it."""
     assert start.mask is not None
-    hole = encoded(model, start.image * (start.mask < 0.5))
+    hole = encoded(network, start.image * (start.mask < 0.5))
     return torch.cat([at_latents(start.mask, hole), hole], dim=1)[0]
 
 
@@ -114,10 +81,10 @@ def pasted(pixels: Tensor, start: Start) -> Tensor:
     return mask * pixels + (1 - mask) * start.image.to(pixels)
 
 
-def check_size(model: Model, image: Tensor) -> None:
-    factor = model.autoencoder.factor if model.autoencoder is not None else 1
-    channels = 3 if model.autoencoder is not None else model.shape.channels
-    expected = (channels, model.shape.height * factor, model.shape.width * factor)
+def check_size(network: Network, image: Tensor) -> None:
+    factor = network.autoencoder.factor if network.autoencoder is not None else 1
+    channels = 3 if network.autoencoder is not None else network.shape.channels
+    expected = (channels, network.shape.height * factor, network.shape.width * factor)
     if tuple(image.shape) != expected:
         raise UsageError(
             f"the picture is {_size(image)} with {image.shape[0]} channels; this model draws {expected[1]} x {expected[2]} "

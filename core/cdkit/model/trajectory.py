@@ -13,12 +13,10 @@ from torch import Tensor
 
 from cdkit.errors import UsageError
 from cdkit.model.pixels import to_picture
-from cdkit.parts import Denoise, Grid
+from cdkit.parts import Autoencoder, Denoise, Grid
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from cdkit.model.model import Model
 
 ANIMATED = ("webp", "gif", "png")
 READABLE = 112  # screen pixels a picture is at least wide
@@ -39,7 +37,7 @@ class Moment:
 Watch: TypeAlias = Callable[[Moment], None]
 
 
-def watched(denoise: Denoise, watch: Watch, model: Model, grid: Grid) -> Denoise:
+def watched(denoise: Denoise, watch: Watch, autoencoder: Autoencoder | None, grid: Grid) -> Denoise:
     """The same denoiser, whose answers are shown as well: the first at each step, where a sampler asks more than once."""
     told: set[int] = set()
 
@@ -47,15 +45,15 @@ def watched(denoise: Denoise, watch: Watch, model: Model, grid: Grid) -> Denoise
         clean = denoise(x, i)
         if i not in told:
             told.add(i)
-            watch(Moment(i, len(grid), float(grid.sigma[i]), pixels(model, x), pixels(model, clean)))
+            watch(Moment(i, len(grid), float(grid.sigma[i]), pixels(autoencoder, x), pixels(autoencoder, clean)))
         return clean
 
     return shown
 
 
-def pixels(model: Model, x: Tensor) -> Tensor:
+def pixels(autoencoder: Autoencoder | None, x: Tensor) -> Tensor:
     """What the network draws (B, C, H, W), as pixels in [-1, 1] on the CPU."""
-    decoded = x if model.autoencoder is None else model.autoencoder.decode(x)
+    decoded = x if autoencoder is None else autoencoder.decode(x)
     return decoded.float().clamp(-1, 1).cpu()
 
 

@@ -1,22 +1,17 @@
-"""walk: from noise to the clean picture, told what is told: the part of a drawing that is a function of tensors alone."""
+"""Walk: all that leads from noise to clean pictures, but for the network."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from cdkit.diffusion.denoiser import Denoiser, Predict
-from cdkit.model.start import unit_noise
-from cdkit.model.trajectory import Watch, watched
-from cdkit.parts import Grid, Guider, Sampler, Signals, Stream
-
-if TYPE_CHECKING:
-    from cdkit.model.model import Model, Raw
-    from cdkit.model.start import Begun
+from cdkit.model.begun import Begun
+from cdkit.model.trajectory import Watch
+from cdkit.parts import Grid, Guider, Sampler, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,103 +38,16 @@ class Told(NamedTuple):
     conditions: tuple[str, ...]
 
 
-class Pace(Protocol):
-    """How a model draws: plainly, or hastened (`cdkit.fast`)."""
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A batch of pictures to draw: how, of what they are told, from which noise (B, C, H, W) and one generator each.
 
-    def walk(
-        self,
-        model: Model,
-        recipe: Recipe,
-        told: Told,
-        noise: Tensor,
-        generators: Sequence[torch.Generator],
-        first: Begun | None,
-    ) -> Tensor:
-        """Clean pictures or latents (B, C, H, W) from noise of that shape; from a picture where there is a first."""
-        ...
+    first: the picture that they set out from, if any. watch: who is shown every step, if anybody.
+    """
 
-    def predict(self, model: Model, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
-        """What the backbone predicts, in training."""
-        ...
-
-    def encode(self, model: Model, raw: Raw) -> dict[str, Stream]:
-        """The streams of the conditions whose column is given."""
-        ...
-
-    def silent(self, model: Model, name: str) -> Stream:
-        """The null of one condition, of batch 1."""
-        ...
-
-    def pixels(self, model: Model, clean: Tensor) -> Tensor:
-        """What the backbone drew -> pixels."""
-        ...
-
-
-class Plain:
-    """Step by step, in the weights' own dtype."""
-
-    def walk(
-        self,
-        model: Model,
-        recipe: Recipe,
-        told: Told,
-        noise: Tensor,
-        generators: Sequence[torch.Generator],
-        first: Begun | None,
-    ) -> Tensor:
-        return walk(model, recipe, told, noise, generators, first, model.backbone)
-
-    def predict(self, model: Model, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
-        return model.backbone(x, t, signals)
-
-    def encode(self, model: Model, raw: Raw) -> dict[str, Stream]:
-        return model.encode(raw)
-
-    def silent(self, model: Model, name: str) -> Stream:
-        return model.null(name, 1)
-
-    def pixels(self, model: Model, clean: Tensor) -> Tensor:
-        return clean if model.autoencoder is None else model.autoencoder.decode(clean)
-
-
-class Watched(Plain):
-    """Plainly, while somebody looks on."""
-
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
-
-    def walk(
-        self,
-        model: Model,
-        recipe: Recipe,
-        told: Told,
-        noise: Tensor,
-        generators: Sequence[torch.Generator],
-        first: Begun | None,
-    ) -> Tensor:
-        return walk(model, recipe, told, noise, generators, first, model.backbone, self.watch)
-
-
-def walk(
-    model: Model,
-    recipe: Recipe,
-    told: Told,
-    noise: Tensor,
-    generators: Sequence[torch.Generator],
-    first: Begun | None,
-    predict: Predict,
-    watch: Watch | None = None,
-) -> Tensor:
-    """Every step of the recipe's sampler; signals are prepared once for each of guidance's branches. watch sees each step."""
-    denoiser = Denoiser(
-        predict=predict,
-        signals=model.signals(told.said, told.silent),
-        diffusion=model.diffusion,
-        grid=recipe.grid,
-        guider=recipe.guider,
-        conditions=told.conditions,
-    )
-    denoise = denoiser if first is None else first.kept(denoiser)
-    x = unit_noise(noise, recipe.grid) if first is None else first.noised(noise, recipe.grid)
-    shown = denoise if watch is None else watched(denoise, watch, model, recipe.grid)
-    return recipe.sampler(shown, x, recipe.grid, generators)
+    recipe: Recipe
+    told: Told
+    noise: Tensor
+    generators: Sequence[torch.Generator]
+    first: Begun | None = None
+    watch: Watch | None = None

@@ -7,7 +7,8 @@ import re
 import pytest
 from cdkit.compare.curves import BEYOND, HEIGHT, MARGIN, Frame, band, curves, decades, line, roomy, ticks
 from cdkit.compare.forest import forest
-from cdkit.compare.report import amount, rows, steps_heard
+from cdkit.compare.report import amount, steps_heard
+from cdkit.compare.table import rows
 from cdkit.compare.verdict import verdict
 from cdkit.compare.words import more
 from hypothesis import given

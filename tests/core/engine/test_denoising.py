@@ -13,9 +13,10 @@ from cdkit.build.assemble import assemble
 from cdkit.conditions import Count
 from cdkit.engine.batches import Batch, Batches
 from cdkit.engine.denoising import training_loss
+from cdkit.engine.device import accelerator
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.optimizer import make_optimizer
-from cdkit.engine.train import accelerator, train
+from cdkit.engine.train import train
 from cdkit.model import Model
 from cdkit.parts import Signals
 from cdkit.spec import Spec

@@ -11,12 +11,14 @@ import pytest
 import torch
 from cdkit.build import assemble
 from cdkit.engine.batches import Batch, Batches
+from cdkit.engine.blocks import blocks_of, recompute
 from cdkit.engine.checkpoint import verified, write_checkpoint
 from cdkit.engine.denoising import training_loss
+from cdkit.engine.device import accelerator
 from cdkit.engine.ema import Ema
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.run import Run
-from cdkit.engine.train import accelerator, train
+from cdkit.engine.train import train
 from cdkit.spec import Spec
 from torch import Tensor, nn
 
@@ -33,11 +35,14 @@ def rows(batch: Batch, first: int, last: int) -> Batch:
     return replace(batch, ids=batch.ids[first:last], images=batch.images[first:last], raw=raw)
 
 
+def loss(model: Any, batch: Batch, spec: Spec) -> Tensor:
+    return training_loss(model, batch, 0, CPU, accelerator(spec.train, CPU))
+
+
 def gradients(model: Any, batches: list[Batch], spec: Spec) -> dict[str, Tensor]:
     model.zero_grad()
-    device = accelerator(spec.train, CPU)
     for batch in batches:
-        (training_loss(model, batch, 0, CPU, device) / len(batches)).backward()
+        (loss(model, batch, spec) / len(batches)).backward()
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
@@ -54,6 +59,30 @@ def test_a_batch_and_its_parts_accumulated_have_one_gradient(tiny: Tiny) -> None
         for name, value in whole.items():
             assert torch.allclose(parts[name], value, rtol=1e-6, atol=1e-8), name
     assert any(bool(value.abs().max() > 1e-3) for value in whole.values()), "there is something to compare"
+
+
+def test_made_again_or_kept_loss_and_gradients_are_the_same(tiny: Tiny) -> None:
+    """In float64, to the bit: every block runs once to answer and begins once more for its gradients."""
+    spec = tiny()
+    model: Any = assemble(spec).double().train()
+    batch = Batches(make_dataset(spec), model.columns, batch=4, seed=0)[3]
+    batch = replace(batch, images=batch.images.double())
+    blocks, runs = blocks_of(model.backbone)[0], list[nn.Module]()
+    for block in blocks:
+        next(module for module in block.modules() if not list(module.children())).register_forward_pre_hook(
+            lambda module, *_: runs.append(module)
+        )
+    kept, answered = gradients(model, [batch], spec), loss(model, batch, spec)
+    once = len(runs)
+    recompute(model.backbone)
+    runs.clear()
+    again = gradients(model, [batch], spec)
+    assert len(runs) == once  # of two forward passes; now of one and its way back
+    assert torch.equal(loss(model, batch, spec), answered)
+    assert again.keys() == kept.keys()
+    for name, value in kept.items():
+        assert torch.equal(again[name], value), name
+    assert any(bool(value.abs().max() > 1e-3) for value in kept.values()), "there is something to compare"
 
 
 def test_the_average_of_half_precision_weights_moves() -> None:

@@ -19,14 +19,15 @@ from typing import Any
 import pytest
 import torch
 from cdkit.cli.failures import handled
-from cdkit.engine import train as training
+from cdkit.engine import learned
 from cdkit.engine.batches import Batches
 from cdkit.engine.ema import Ema
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.lost import device_blamed
 from cdkit.engine.run import Run
 from cdkit.engine.stop import Stop
-from cdkit.engine.train import Trainer, train
+from cdkit.engine.train import train
+from cdkit.engine.trainer import Trainer
 from cdkit.errors import CheckpointError, DataError, NumericsError
 from cdkit.model import Model
 from cdkit.parts import Example
@@ -101,12 +102,12 @@ def gradient(which: str, value: float) -> Callable[[Trainer], object]:
 
 
 def moment(name: str, value: float) -> Callable[[Trainer], object]:
-    return lambda trainer: next(iter(trainer.optimizer.state.values()))[name].view(-1)[:1].fill_(value)
+    return lambda trainer: next(iter(trainer.learned.optimizer.state.values()))[name].view(-1)[:1].fill_(value)
 
 
 def average(trainer: Trainer) -> None:
-    assert trainer.ema is not None
-    trainer.ema.values[-1].view(-1)[0] = math.nan
+    assert trainer.learned.ema is not None
+    trainer.learned.ema.values[-1].view(-1)[0] = math.nan
 
 
 def parameters(trainer: Trainer) -> dict[str, Tensor]:
@@ -234,7 +235,7 @@ DEVICE: dict[str, tuple[Any, str, Exception]] = {
     "in the library": (Model, "forward", RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")),
     "as gradients are made": (Trainer, "_backward", RuntimeError("CUDA error: an illegal memory access was encountered")),
     "as the average is updated": (Ema, "update", torch.AcceleratorError(LOST)),
-    "as the weights are fetched to be saved": (training, "held_weights", torch.AcceleratorError(LOST)),
+    "as the weights are fetched to be saved": (learned, "held_weights", torch.AcceleratorError(LOST)),
 }  # where it is lost, and what torch says then
 
 

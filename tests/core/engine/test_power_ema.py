@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cdkit.engine.power_ema import PowerEma, averaged_at, exponent, keep_snapshot, profile, shares
+from cdkit.engine.power_ema import PowerEma, averaged_at, exponent, keep_snapshot, profile, shares, snapshot_steps
 from cdkit.engine.run import Run
-from cdkit.engine.train import snapshot_steps, train
+from cdkit.engine.train import train
 from cdkit.errors import CheckpointError, UsageError
 from cdkit.spec import Spec, SpecErrors
 from torch import nn

@@ -20,7 +20,8 @@ import torch
 from cdkit.engine.checkpoint import verified
 from cdkit.engine.run import Run
 from cdkit.engine.stop import Stop, Stopped
-from cdkit.engine.train import Trainer, train
+from cdkit.engine.train import train
+from cdkit.engine.trainer import Trainer
 from cdkit.parts import Stream
 from cdkit.spec import Spec
 from torch import nn

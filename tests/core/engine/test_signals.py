@@ -16,12 +16,13 @@ import torch
 from cdkit.cli.failures import handled
 from cdkit.engine import checkpoint as saving
 from cdkit.engine import strategy
-from cdkit.engine import train as training
+from cdkit.engine import trainer as training
 from cdkit.engine.ema import Ema
 from cdkit.engine.journal import Journal
 from cdkit.engine.reading import Reading
 from cdkit.engine.run import Run
-from cdkit.engine.train import Trainer, train
+from cdkit.engine.train import train
+from cdkit.engine.trainer import Trainer
 from cdkit.model import Model
 from cdkit.spec import Spec
 

@@ -9,7 +9,7 @@ import json
 import sys
 
 import torch
-from cdkit.kernels import norm, norm_launch, rows_triton
+from cdkit.kernels import norm_launch, normalised, rows_triton
 from cdkit.kernels.gate_triton import GeluGateFunction
 from cdkit.kernels.norm_function import GroupNormFunction
 from cdkit.kernels.plus_triton import launch
@@ -45,7 +45,7 @@ def group_norm(shape: tuple[int, ...], groups: int, *, told: bool, silu: bool) -
     mine = [m for m, _ in inputs] + [None] * (5 - len(inputs))
     scale, shift = (d for _, d in rest) if told else (None, None)
     found = GroupNormFunction.apply(*mine, None, groups, 1e-5, silu)
-    return worst(found, norm.plain(x64, groups, w, b, eps=1e-5, silu=silu, scale=scale, shift=shift), inputs)
+    return worst(found, normalised(x64, groups, w, b, eps=1e-5, silu=silu, scale=scale, shift=shift), inputs)
 
 
 def moved(shape: tuple[int, ...], groups: int) -> float:
@@ -53,7 +53,7 @@ def moved(shape: tuple[int, ...], groups: int) -> float:
     x, offset = torch.randn(*shape).to(memory_format=torch.channels_last), torch.randn(*shape[:2])
     w, b = torch.randn(shape[1]), torch.randn(shape[1])
     found, *_ = norm_launch.forward(x, groups, norm_launch.Told(w, b, None, None), offset, eps=1e-5, silu=True)
-    return apart(found, norm.plain(x.double(), groups, w.double(), b.double(), eps=1e-5, silu=True, offset=offset.double()))
+    return apart(found, normalised(x.double(), groups, w.double(), b.double(), eps=1e-5, silu=True, offset=offset.double()))
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ import torch
 from cdkit.build.assemble import assemble
 from cdkit.engine.batches import Batches
 from cdkit.engine.denoising import training_loss
+from cdkit.engine.device import accelerator
 from cdkit.engine.examinee import Examined
-from cdkit.engine.train import accelerator
 from cdkit.model import Model
 from cdkit.parts import Dataset, Example
 from cdkit.spec import read_spec

@@ -1,4 +1,4 @@
-"""plan_svg: a plan as an SVG of its own: conditions on the left, methods between, the network on the right."""
+"""drawing_svg: a drawing as an SVG of its own: conditions on the left, methods between, the network on the right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from cdkit.spec.plan import Block, Method, Plan, Told
+from cdkit.spec.drawing import Block, Drawing, Method, Told
 
 LEFT, BETWEEN, RIGHT = 12, 292, 572  # where the three columns begin
 WIDE = 216  # of a condition's and a method's box
@@ -54,27 +54,27 @@ class Box:
         return f'<text x="{self.left + 9:g}" y="{y:.1f}"{soft}>{escape(fitted(line, self.width - 16))}</text>'
 
 
-def svg(plan: Plan) -> str:
+def svg(drawing: Drawing) -> str:
     """The drawing. It needs no font, script or file beside it, and says in `aria-label` what it shows."""
-    inks = {method.name: ink(place, len(plan.methods)) for place, method in enumerate(plan.methods)}
-    told = stacked(LEFT, [(lines_of(one), GREY) for one in plan.conditions])
-    ways = stacked(BETWEEN, [(way(one), inks[one.name]) for one in plan.methods])
-    network = list(column(plan))
+    inks = {method.name: ink(place, len(drawing.methods)) for place, method in enumerate(drawing.methods)}
+    told = stacked(LEFT, [(lines_of(one), GREY) for one in drawing.conditions])
+    ways = stacked(BETWEEN, [(way(one), inks[one.name]) for one in drawing.methods])
+    network = list(column(drawing))
     arrows = [
-        *(arrow(source, target, GREY) for source, target in spoken(plan, told, ways)),
-        *(arrow(source, target, inks[name]) for name, source, target in entering(plan, ways, network[1:-1])),
+        *(arrow(source, target, GREY) for source, target in spoken(drawing, told, ways)),
+        *(arrow(source, target, inks[name]) for name, source, target in entering(drawing, ways, network[1:-1])),
         *(down(one, two) for one, two in pairwise(network)),
     ]
     boxes = [*told, *ways, *network]
-    return sheet(plan, "".join(arrows), "".join(box.drawn() for box in boxes), max(box.top + box.height for box in boxes) + 12)
+    return sheet(drawing, "".join(arrows), "".join(box.drawn() for box in boxes), max(box.top + box.height for box in boxes) + 12)
 
 
-def sheet(plan: Plan, arrows: str, boxes: str, height: float) -> str:
+def sheet(drawing: Drawing, arrows: str, boxes: str, height: float) -> str:
     size = f'width="{RIGHT + NETWORK + 12}" height="{height:g}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {RIGHT + NETWORK + 12} {height:g}" {size} role="img" '
-        f'aria-label="{escape(plan.summary, quote=True)}"><style>{STYLE}</style><rect {size} style="stroke:none"/>'
-        f'<text x="{LEFT}" y="26" class="t">{escape(plan.title)}</text>'
+        f'aria-label="{escape(drawing.summary, quote=True)}"><style>{STYLE}</style><rect {size} style="stroke:none"/>'
+        f'<text x="{LEFT}" y="26" class="t">{escape(drawing.title)}</text>'
         f'<g fill="none" stroke-width="1.4">{arrows}</g>{boxes}</svg>\n'
     )
 
@@ -98,12 +98,12 @@ def stacked(left: float, rows: Sequence[tuple[tuple[str, ...], str]]) -> list[Bo
     return found
 
 
-def column(plan: Plan) -> Iterator[Box]:
+def column(drawing: Drawing) -> Iterator[Box]:
     """The network from noise to picture."""
     top: float = TOP
-    rows: list[tuple[tuple[str, ...], int]] = [((plan.begins,), 0)]
-    rows += [((block.name, block.note, *filled(block)), block.narrow) for block in plan.blocks]
-    rows.append((plan.ends, 0))
+    rows: list[tuple[tuple[str, ...], int]] = [((drawing.begins,), 0)]
+    rows += [((block.name, block.note, *filled(block)), block.narrow) for block in drawing.blocks]
+    rows.append((drawing.ends, 0))
     for place, (lines, narrow) in enumerate(rows):
         inset = STEP * min(narrow, MOST)
         box = Box(RIGHT + inset, top, NETWORK - 2 * inset, lines, kind="b" if 0 < place < len(rows) - 1 else "")
@@ -118,17 +118,17 @@ def filled(block: Block) -> Iterator[str]:
             yield f"{name}: {', '.join(f'{count} × {kind}' for kind, count in kinds.items())}"
 
 
-def spoken(plan: Plan, told: Sequence[Box], ways: Sequence[Box]) -> Iterator[tuple[Box, Box]]:
+def spoken(drawing: Drawing, told: Sequence[Box], ways: Sequence[Box]) -> Iterator[tuple[Box, Box]]:
     """Conditions and the methods that read them."""
-    boxes = {condition.name: box for condition, box in zip(plan.conditions, told, strict=True)}
-    for method, box in zip(plan.methods, ways, strict=True):
+    boxes = {condition.name: box for condition, box in zip(drawing.conditions, told, strict=True)}
+    for method, box in zip(drawing.methods, ways, strict=True):
         yield from ((boxes[stream], box) for stream in method.streams)
 
 
-def entering(plan: Plan, ways: Sequence[Box], network: Sequence[Box]) -> Iterator[tuple[str, Box, Box]]:
+def entering(drawing: Drawing, ways: Sequence[Box], network: Sequence[Box]) -> Iterator[tuple[str, Box, Box]]:
     """Methods and the blocks that they enter."""
-    boxes = {method.name: box for method, box in zip(plan.methods, ways, strict=True)}
-    for block, box in zip(plan.blocks, network, strict=True):
+    boxes = {method.name: box for method, box in zip(drawing.methods, ways, strict=True)}
+    for block, box in zip(drawing.blocks, network, strict=True):
         yield from ((name, boxes[name], box) for name in block.fills)
 
 

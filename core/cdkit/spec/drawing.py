@@ -1,4 +1,4 @@
-"""plan: a model as a few boxes and the ways between them: who is told what, by which method, and where that enters."""
+"""drawing: a model as a few boxes and the ways between them: who is told what, by which method, and where that enters."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Drawing:
     """A whole model. begins, ends: lines before and after the network."""
 
     title: str
@@ -61,9 +61,9 @@ class Plan:
         return f"{self.title}: {'; '.join(ways) or 'it is told nothing'}; {len(self.blocks)} blocks from {self.begins}"
 
 
-def plan_of(spec: Spec) -> Plan:
-    """What a spec says, its network as one box. `cdkit.build.plan` opens that box."""
-    return Plan(
+def drawing_of(spec: Spec) -> Drawing:
+    """What a spec says, its network as one box. `cdkit.build.drawing` opens that box."""
+    return Drawing(
         title=spec.name,
         conditions=tuple(
             Told(name, condition.part.use, " + ".join(condition.of) or f"column {condition.column}")

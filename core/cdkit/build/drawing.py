@@ -1,4 +1,4 @@
-"""plan: the drawing of a model that was assembled, on the meta device if need be: its network block by block."""
+"""drawing: the drawing of a model that was assembled, on the meta device if need be: its network block by block."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from cdkit.build.mount import Slot
 from cdkit.build.report import size
 from cdkit.parts import Encoder, Joiner, Site
-from cdkit.spec.plan import Block, Plan, Told, plan_of
+from cdkit.spec.drawing import Block, Drawing, Told, drawing_of
 
 if TYPE_CHECKING:
     from cdkit.model import Model
 
 
-def opened(model: Model) -> Plan:
-    """The spec's plan, with encoders' widths, and the network's blocks and places as the backbone named them."""
-    plan = plan_of(model.spec)
-    told = tuple(with_forms(one, model.readers[one.name].encoder) for one in plan.conditions)
-    return replace(plan, conditions=told, blocks=tuple(blocks(model)))
+def opened(model: Model) -> Drawing:
+    """The spec's drawing, with encoders' widths, and the network's blocks and places as the backbone named them."""
+    drawing = drawing_of(model.spec)
+    told = tuple(with_forms(one, model.readers[one.name].encoder) for one in drawing.conditions)
+    return replace(drawing, conditions=told, blocks=tuple(blocks(model)))
 
 
 def with_forms(told: Told, encoder: Encoder | Joiner) -> Told:

@@ -8,14 +8,14 @@ from xml.etree import ElementTree
 
 import pytest
 from cdkit.build import assemble
+from cdkit.build.drawing import block_of, counted, opened
 from cdkit.build.liveness.trace import slots
-from cdkit.build.plan import block_of, counted, opened
 from cdkit.cli.app import cdkit as program
 from cdkit.model import Model
 from cdkit.spec import read_spec
-from cdkit.spec.plan import plan_of
-from cdkit.spec.plan_mermaid import mermaid
-from cdkit.spec.plan_svg import fitted, svg
+from cdkit.spec.drawing import drawing_of
+from cdkit.spec.drawing_mermaid import mermaid
+from cdkit.spec.drawing_svg import fitted, svg
 from click.testing import CliRunner
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -29,9 +29,9 @@ def meta(name: str) -> Model:
 def test_every_filled_place_is_counted_once(name: str) -> None:
     model = meta(name)
     filled = sum(len(slot.taps) for slot in slots(model))
-    plan = opened(model)
-    assert sum(count for block in plan.blocks for kinds in block.fills.values() for count in kinds.values()) == filled
-    assert [told.name for told in plan.conditions] == list(model.spec.conditions)
+    drawing = opened(model)
+    assert sum(count for block in drawing.blocks for kinds in block.fills.values() for count in kinds.values()) == filled
+    assert [told.name for told in drawing.conditions] == list(model.spec.conditions)
 
 
 def test_the_network_is_drawn_from_noise_to_picture() -> None:
@@ -55,10 +55,10 @@ def test_the_drawing_is_whole(name: str) -> None:
 
 
 def test_a_spec_is_drawn_without_a_network() -> None:
-    plan = plan_of(read_spec(SPECS / "sd_like.yaml"))
-    assert [block.name for block in plan.blocks] == ["unet"]
-    assert "cross_attention tells it text" in plan.summary
-    assert "autoencoder kl" in " ".join(plan.ends)
+    drawing = drawing_of(read_spec(SPECS / "sd_like.yaml"))
+    assert [block.name for block in drawing.blocks] == ["unet"]
+    assert "cross_attention tells it text" in drawing.summary
+    assert "autoencoder kl" in " ".join(drawing.ends)
 
 
 def test_mermaid() -> None:
@@ -71,7 +71,7 @@ def test_mermaid() -> None:
 
 def test_what_a_name_says_stays_text() -> None:
     spec = read_spec(SPECS / "digits.yaml", overrides=["name=a_b"])
-    hostile = plan_of(spec)
+    hostile = drawing_of(spec)
     object.__setattr__(hostile, "title", '</svg><script>"x"')
     assert "<script>" not in svg(hostile)
     assert '"</svg>' not in mermaid(hostile)
