@@ -74,6 +74,7 @@ def test_an_epoch_of_two_million_has_each_once() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes:UserWarning")  # on two cores too
 def test_two_million_samples_are_streamed_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDKIT_CACHE", str(tmp_path / "cache"))
     write(tmp_path)
