@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Positive, Site, Stream, Tap, Widths, layer_normed, layers_of
+from cdkit.parts import Adaptable, Positive, Stream, Tap, Widths, layer_normed, layers_of
 from einops import rearrange
 from torch import Tensor, nn
 
-from cdkit_injectors.heads import Heads
+from cdkit_injectors.attending import Attending
 from cdkit_injectors.inner import Inner
 from cdkit_injectors.masked import attend, counts, heeded, words_of
 from cdkit_injectors.modulation import silent_linear
-from cdkit_injectors.streams import only
 
 Padding = Literal["mask", "attend"]
 
@@ -71,7 +70,7 @@ class CrossAttentionTap(Tap):
         return heeded(self.attn2.to_q(self.norm2(h)), keys, masks[0] if masks else None, heads=self.heads)
 
 
-class CrossAttention:
+class CrossAttention(Attending):
     """Fills `attend` sites; reads one stream's tokens.
 
     heads or head_dim: one of them; neither means heads of about 64 channels. padding: "mask" keeps padding out; "attend"
@@ -79,6 +78,8 @@ class CrossAttention:
     inner: A, the width of queries, keys and values, in multiples of the heads; none: C, the site's own. Raises ValueError
     where the stream or the heads do not fit.
     """
+
+    method = "cross_attention"
 
     def __init__(
         self,
@@ -91,20 +92,15 @@ class CrossAttention:
         width: Positive | None = None,
         inner: Inner | None = None,
     ) -> None:
-        _, self.width = only("cross_attention", streams, widths, "tokens")
-        self.heads = Heads("cross_attention", heads, head_dim)
+        super().__init__(streams, widths, heads=heads, head_dim=head_dim, inner=inner)
         self.padding: Padding = padding
-        self.inner = inner
         if width not in (None, self.width):
             raise ValueError(
                 f"cross_attention expects tokens of width {width}, but stream {streams[0]!r} offers tokens of width {self.width}"
             )
 
-    def tap(self, site: Site) -> Tap | None:
-        if site.kind != "attend":
-            return None
-        inner, heads = self.heads.inside(self.inner, site.width, site.name)
-        return CrossAttentionTap(site.width, self.width, heads=heads, padding=self.padding, inner=inner)
+    def made(self, channels: int, *, heads: int, inner: int) -> Tap:
+        return CrossAttentionTap(channels, self.width, heads=heads, padding=self.padding, inner=inner)
 
     @classmethod
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,12 +16,12 @@ def parsed(file: Path) -> tuple[frozenset[str], frozenset[object]]:
     return frozenset(names), frozenset(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
 
 
-def check_named(number: int, tests: Sequence[str], root: Path) -> None:
-    """Each is a test, or a check of the kit, in a file below the root."""
+def check_named(number: int, tests: Sequence[str], root: Path, begins: tuple[str, ...] = ("test_",)) -> None:
+    """Each is a function in a file below the root, whose name begins so."""
     for test in tests:
         file, _, rest = test.partition("::")
         name, _, case = rest.partition("[")
         functions, constants = parsed(root / file)
-        assert name.startswith(("test_", "check_")), f"{number}: {file}::{name} is no test"
+        assert name.startswith(begins), f"{number}: {file}::{name} is no test"
         assert name in functions, f"{number}: {file} has no test {name}"
         assert not case or case.removesuffix("]") in constants, f"{number}: {name} has no case {case.removesuffix(']')!r}"
