@@ -59,7 +59,7 @@ PARTS = {
     "checkpoint": Part(
         ("core/cdkit/engine/checkpoint.py",),
         ("tests/core/engine/test_checkpoint.py", "tests/core/engine/test_crash.py", "tests/core/engine/test_compatibility.py",
-         "tests/core/engine/test_runs.py", "tests/hostile/test_hostile_checkpoints.py"),
+         "tests/core/engine/test_runs.py", "tests/core/engine/test_divided.py", "tests/hostile/test_hostile_checkpoints.py"),
     ),
     "spec": Part(
         tuple(sorted(str(path.relative_to(ROOT)) for path in (ROOT / "core/cdkit/spec").glob("*.py"))),
