@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cdkit.heard import heard
 from cdkit.kernels import adds, plus
 
 
@@ -24,6 +25,6 @@ def added(
     h: Tensor, conv: nn.Conv2d, x: Tensor, site: nn.Module, signals: Mapping[str, Mapping[str, Any]], emb: Tensor
 ) -> Tensor:
     """h + site(conv(x)), maps (B, C, H, W). The bias is added with h, where nobody listens to the convolution or its answer."""
-    if conv.bias is None or conv._forward_hooks or not (isinstance(site, Passing) and site.passes and adds(h)):  # pyright: ignore[reportPrivateUsage]
+    if conv.bias is None or heard(conv) or not (isinstance(site, Passing) and site.passes and adds(h)):
         return h + site(conv(x), signals, emb)
     return plus(h, F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups), conv.bias)

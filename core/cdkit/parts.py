@@ -25,10 +25,12 @@ from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
 from cdkit.figures import NonNegative, Positive, PositiveFloat, SampleShape, Unit
 from cdkit.foreign import Files, Foreign, Format, LoraKey, LoraNames, LoraPart
+from cdkit.heard import heard
 from cdkit.judging import Acting, Examinee, Metric
-from cdkit.kernels import gelu_gate, layer_normed
+from cdkit.kernels import adds, gelu_gate, layer_normed, plus, woven
 from cdkit.learning import Callback, Dataset, Example
 from cdkit.pretrained import cached_model, missing_model, model_folder, read_json
+from cdkit.residual import residual
 
 __all__ = [
     "Acting",
@@ -83,15 +85,20 @@ __all__ = [
     "Widths",
     "activated",
     "added",
+    "adds",
     "by_kernel",
     "cache_folder",
     "cached_model",
     "gelu_gate",
+    "heard",
     "layer_normed",
     "layers_of",
     "missing_model",
     "model_folder",
+    "plus",
     "read_json",
+    "residual",
+    "woven",
 ]
 
 # --------------------------------------------------------------------------- what is said

@@ -7,10 +7,10 @@ name for name: norm2, attn2.to_q, attn2.to_k, attn2.to_v, attn2.to_out.0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Positive, Stream, Tap, Widths, layer_normed, layers_of
+from cdkit.parts import Adaptable, Positive, Stream, Tap, Widths, layer_normed, layers_of, residual
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -32,6 +32,10 @@ class Attention(nn.Module):
         self.to_k = nn.Linear(width, inner, bias=False)
         self.to_v = nn.Linear(width, inner, bias=False)
         self.to_out = nn.ModuleList([silent_linear(inner, channels)])
+
+    @property
+    def last(self) -> nn.Linear:
+        return cast("nn.Linear", self.to_out[0])
 
 
 class CrossAttentionTap(Tap):
@@ -61,9 +65,15 @@ class CrossAttentionTap(Tap):
         del emb
         keys, values, *masks = signal
         mask = masks[0] if masks else None
-        answer = attend(self.attn2.to_q(layer_normed(self.norm2, h)), keys, values, mask, heads=self.heads)
-        answer = self.attn2.to_out[0](answer).to(h.dtype)
-        return h + answer if mask is None else h + answer.masked_fill(~rearrange(counts(mask), "b 1 -> b 1 1"), 0)
+
+        def answered(normed: Tensor) -> Tensor:
+            return attend(self.attn2.to_q(normed), keys, values, mask, heads=self.heads)
+
+        out = self.attn2.last
+        if mask is None:
+            return residual(h, self.norm2, answered, out)
+        answer = out(answered(layer_normed(self.norm2, h))).to(h.dtype)
+        return h + answer.masked_fill(~rearrange(counts(mask), "b 1 -> b 1 1"), 0)
 
     def attention(self, h: Tensor, signal: tuple[Tensor, ...]) -> Tensor | None:
         keys, _, *masks = signal

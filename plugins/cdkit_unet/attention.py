@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 class SelfAttention(nn.Module, Settling):
     """Joined tokens (B, N + M, C) -> (B, N, C): the first n rows ask, all rows that the mask counts answer, and what was joined
-    as keys and values.
+    as keys and values. `mixed` is that without the last projection, `to_out`.
 
     Queries of the other rows would be thrown away with their answers, so they are never made.
     """
@@ -26,11 +26,14 @@ class SelfAttention(nn.Module, Settling):
         self.together: Tensor | None = None  # the three projections as one matrix, once they are settled
 
     def forward(self, joined: Joined, n: int) -> Tensor:
+        return self.to_out(self.mixed(joined, n))
+
+    def mixed(self, joined: Joined, n: int) -> Tensor:
         own, k, v = self._projected(joined.tokens, n)
         q = self._split(own)
         k, v = joined.with_own(k, v)
         out = F.scaled_dot_product_attention(q, self._split(k), self._split(v), attn_mask=over_keys(joined.mask))
-        return self.to_out(rearrange(out, "b heads n d -> b n (heads d)"))
+        return rearrange(out, "b heads n d -> b n (heads d)")
 
     def _projected(self, tokens: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
         if self.together is not None and tokens.shape[1] == n:

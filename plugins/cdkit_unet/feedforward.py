@@ -15,4 +15,8 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(4 * channels, channels)
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.out(gelu_gate(self.proj(h)))
+        return self.out(self.wide(h))
+
+    def wide(self, h: Tensor) -> Tensor:
+        """(B, N, 4C): all but the last projection."""
+        return gelu_gate(self.proj(h))

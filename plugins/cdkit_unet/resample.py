@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+from cdkit.parts import Settling, heard, woven
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,12 +19,34 @@ class Downsample(nn.Module):
         return self.conv(h)
 
 
-class Upsample(nn.Module):
-    """(B, C, H, W) -> (B, C, 2H, 2W): every pixel four times, then a 3 x 3 convolution."""
+class Upsample(nn.Module, Settling):
+    """(B, C, H, W) -> (B, C, 2H, 2W): every pixel four times, then a 3 x 3 convolution.
+
+    Each pixel of the answer sees four pixels of h, some of them twice or four times. Settled, what they are multiplied by is
+    summed beforehand: for each of the four phases (even and odd rows and columns) a convolution of 2 x 2, which is 4/9 of the
+    arithmetic.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.phases: tuple[Tensor, Tensor | None] | None = None  # weight (4 C, C, 2, 2) and bias (4 C,), once they are settled
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.conv(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+        if self.phases is None or heard(self.conv):
+            return self.conv(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+        return woven(F.conv2d(h, *self.phases, padding=1))
+
+    def settle(self) -> None:
+        """The four phases' weights, summed in float32 at least."""
+        weight = self.conv.weight.detach()
+        exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
+        phases = [halved for rows in _halved(exact, 2) for halved in _halved(rows, 3)]
+        bias = None if self.conv.bias is None else self.conv.bias.detach().repeat(4)
+        self.phases = torch.cat(phases).to(weight.dtype).contiguous(memory_format=torch.channels_last), bias
+
+
+def _halved(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """What three taps over doubled pixels are over the pixels themselves: of even places, and of odd ones; two taps each."""
+    first, second, third = weight.unbind(dim)
+    return torch.stack([first, second + third], dim), torch.stack([first + second, third], dim)

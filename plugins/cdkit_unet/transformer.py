@@ -6,9 +6,10 @@ something, so here it is a site: `attend`.
 
 from __future__ import annotations
 
-from cdkit.parts import Signals, by_kernel, layer_normed
+from cdkit.parts import Signals, adds, by_kernel, heard, plus, residual
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cdkit_unet.attention import SelfAttention
 from cdkit_unet.common import Common
@@ -29,9 +30,12 @@ class TransformerBlock(nn.Module):
         self.ff = FeedForward(channels)
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
-        h = h + self.attn1(self.sequence(layer_normed(self.norm1, h), signals, emb), h.shape[1])
+        def mixed(normed: Tensor) -> Tensor:
+            return self.attn1.mixed(self.sequence(normed, signals, emb), normed.shape[1])
+
+        h = residual(h, self.norm1, mixed, self.attn1.to_out)
         h = self.attend(h, signals, emb)
-        return h + self.ff(layer_normed(self.norm3, h))
+        return residual(h, self.norm3, self.ff.wide, self.ff.out)
 
 
 class ConvProjection(nn.Conv2d):
@@ -62,7 +66,18 @@ class SpatialTransformer(nn.Module):
         tokens = self.proj_in(rearrange(by_kernel(self.norm, h), "b c h w -> b (h w) c"))
         for block in self.blocks:
             tokens = block(tokens, emb, signals)
-        return h + rearrange(self.proj_out(tokens), "b (h w) c -> b c h w", h=h.shape[2])
+        return self._added(h, tokens)
+
+    def _added(self, h: Tensor, tokens: Tensor) -> Tensor:
+        """h + proj_out(tokens): the bias is added with h where it may."""
+        bias = self.proj_out.bias
+        if bias is None or heard(self.proj_out) or not adds(h):
+            return h + _map_of(self.proj_out(tokens), h)
+        return plus(h, _map_of(F.linear(tokens, self.proj_out.weight.flatten(1)), h), bias)
+
+
+def _map_of(tokens: Tensor, like: Tensor) -> Tensor:
+    return rearrange(tokens, "b (h w) c -> b c h w", h=like.shape[2])
 
 
 class NoTransformer(nn.Module):
@@ -78,5 +93,5 @@ def spatial(common: Common, name: str, channels: int, stride: int, *, depth: int
     return SpatialTransformer(common, name, channels, stride, depth=depth) if depth else NoTransformer()
 
 
-def _projection(common: Common, channels: int) -> nn.Module:
+def _projection(common: Common, channels: int) -> ConvProjection | nn.Linear:
     return ConvProjection(channels) if common.projection == "conv" else nn.Linear(channels, channels)

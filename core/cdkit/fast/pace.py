@@ -29,7 +29,7 @@ KEPT = 4  # recordings that are held: each holds the memory of its activations
 
 
 class Fast(Plain):
-    """Belongs to one model, whose weights do not change any more, but for their values."""
+    """Belongs to one model, whose weights do not change any more."""
 
     def __init__(self, model: Model, *, graphs: bool) -> None:
         self.graphs = graphs

@@ -27,7 +27,7 @@ class GroupNormFunction(torch.autograd.Function):
         silu: bool,
     ) -> Tensor:
         told = Told(weight, bias, *(None if form is None else form.contiguous() for form in (scale, shift)))
-        y, mean, rstd = forward(x, groups, told, None if offset is None else offset.contiguous(), eps=eps, silu=silu)
+        y, mean, rstd = forward(x, groups, told, offset, eps=eps, silu=silu)
         ctx.save_for_backward(x, *told, mean, rstd)
         ctx.silu = silu
         return y

@@ -14,6 +14,7 @@ from cdkit.kernels import norm_triton as kernels
 
 MOST = 32768  # values that one program of `whole` holds in registers
 FEW = 1024  # programs that fill a GPU; with more, each takes several rounds
+ENOUGH = 256  # the same on the way forward, where four rounds are best as soon as there is so much to do
 
 
 class Told(NamedTuple):
@@ -40,9 +41,16 @@ def power(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
-def rounds_of(wanted: int) -> int:
-    """A power of two from 1 to 16, so that few kernels are compiled."""
-    return 1 << min(4, max(wanted, 1).bit_length() - 1)
+def rounds_of(wanted: int, most: int = 16) -> int:
+    """A power of two from 1 to `most`, so that few kernels are compiled."""
+    return min(most, 1 << max(wanted, 1).bit_length() - 1)
+
+
+def moving(x: Tensor, offset: Tensor | None) -> tuple[Tensor, int]:
+    """The offset (B, C), and how far a sample's lies from the next's; any tensor in its place, if there is none."""
+    if offset is None:
+        return x, 0
+    return (offset, offset.stride(0)) if offset.stride(1) == 1 else (offset.contiguous(), offset.shape[1])
 
 
 def forward(
@@ -67,7 +75,7 @@ def _whole(
     bp, bc = power(pixels), power(width)
     b, groups = mean.shape
     kernels.whole[(b, groups)](
-        x, y, *told.pointers, x if offset is None else offset, mean, rstd, pixels, x.shape[1], groups, eps,
+        x, y, *told.pointers, *moving(x, offset), mean, rstd, pixels, x.shape[1], groups, eps,
         WIDTH=width, BP=bp, BC=bc, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu,
         num_warps=min(16, max(4, bp * bc // 1024)),
     )  # fmt: skip
@@ -81,17 +89,17 @@ def _in_parts(
     groups = mean.shape[1]
     bc = min(64, power(channels))
     bp, tiles = 2048 // bc, -(-channels // bc)
-    rounds = rounds_of(b * pixels * tiles // (bp * FEW))
+    rounds = rounds_of(b * pixels * tiles // (bp * ENOUGH), 4)
     chunks = -(-pixels // (bp * rounds))
     part = torch.empty((2, b, chunks, channels), dtype=torch.float32, device=x.device)
     kernels.parts[(b, chunks, tiles)](x, part, pixels, channels, chunks, ROUNDS=rounds, BP=bp, BC=bc, num_warps=4)
-    moved = x if offset is None else offset
+    moved = moving(x, offset)
     kernels.joined[(b, groups)](
-        part, moved, mean, rstd, pixels, channels, groups, chunks, eps,
+        part, *moved, mean, rstd, pixels, channels, groups, chunks, eps,
         PART=bp * rounds, WIDTH=width, BN=power(chunks), BC=power(width), MOVED=offset is not None, num_warps=4,
     )  # fmt: skip
     kernels.spread[(b, chunks, tiles)](
-        x, y, *told.pointers, moved, mean, rstd, pixels, channels, groups,
+        x, y, *told.pointers, *moved, mean, rstd, pixels, channels, groups,
         WIDTH=width, ROUNDS=rounds, BP=bp, BC=bc, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu, num_warps=4,
     )  # fmt: skip
 

@@ -2,9 +2,8 @@
 
 Forward, small maps: `whole`, one program a sample and group, which reads once and writes once. Forward, large maps: `parts`
 leaves each channel's mean and squared deviations over a chunk of pixels, `joined` joins them (Chan et al. 1979), `spread`
-normalises. Backward:
-`slopes` sums, for each sample and channel, the gradient and the gradient times the normalised value; every other gradient is
-made of those two, `descend` the map's.
+normalises. `away` is how far one sample's offset lies from the next's. Backward: `slopes` sums, for each sample and channel,
+the gradient and the gradient times the normalised value; every other gradient is made of those two, `descend` the map's.
 """
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportUntypedFunctionDecorator=false
@@ -36,7 +35,7 @@ def _affine(weight, bias, scale, shift, b, c, C, counts, TOLD: tl.constexpr):
 
 @triton.jit
 def whole(
-    x, y, weight, bias, scale, shift, offset, mean, rstd, P, C, G, eps,
+    x, y, weight, bias, scale, shift, offset, away, mean, rstd, P, C, G, eps,
     WIDTH: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, TOLD: tl.constexpr, MOVED: tl.constexpr, SILU: tl.constexpr,
 ):  # fmt: skip
     """One program: one sample b, one group g of WIDTH channels, all P <= BP pixels."""
@@ -47,7 +46,7 @@ def whole(
     at = b * P * C + p[:, None] * C + c[None, :]
     v = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
     if MOVED:
-        v += tl.load(offset + b * C + c, mask=counts, other=0.0).to(tl.float32)[None, :]
+        v += tl.load(offset + b * away + c, mask=counts, other=0.0).to(tl.float32)[None, :]
     n = P * WIDTH
     m = tl.sum(tl.where(inside, v, 0.0)) / n
     d = tl.where(inside, v - m, 0.0)
@@ -89,7 +88,7 @@ def parts(
 
 @triton.jit
 def joined(
-    part, offset, mean, rstd, P, C, G, chunks, eps,
+    part, offset, away, mean, rstd, P, C, G, chunks, eps,
     PART: tl.constexpr, WIDTH: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, MOVED: tl.constexpr,
 ):  # fmt: skip
     """One program: one sample, one group: its parts joined."""
@@ -101,7 +100,7 @@ def joined(
     means = tl.load(part + at, mask=inside, other=0.0)
     square = tl.load(part + tl.num_programs(0) * chunks * C + at, mask=inside, other=0.0)
     if MOVED:
-        means += tl.load(offset + b * C + c, mask=k < WIDTH, other=0.0).to(tl.float32)[None, :]
+        means += tl.load(offset + b * away + c, mask=k < WIDTH, other=0.0).to(tl.float32)[None, :]
     n = tl.where(inside, tl.minimum(P - i * PART, PART).to(tl.float32)[:, None], 0.0)
     m = tl.sum(n * means) / (P * WIDTH)
     apart = tl.where(inside, means - m, 0.0)
@@ -111,7 +110,7 @@ def joined(
 
 @triton.jit
 def spread(
-    x, y, weight, bias, scale, shift, offset, mean, rstd, P, C, G,
+    x, y, weight, bias, scale, shift, offset, away, mean, rstd, P, C, G,
     WIDTH: tl.constexpr, ROUNDS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
     TOLD: tl.constexpr, MOVED: tl.constexpr, SILU: tl.constexpr,
 ):  # fmt: skip
@@ -122,7 +121,7 @@ def spread(
     w, o = _affine(weight, bias, scale, shift, b, c, C, c < C, TOLD)
     m = tl.load(mean + g, mask=c < C, other=0.0)
     if MOVED:
-        m -= tl.load(offset + b * C + c, mask=c < C, other=0.0).to(tl.float32)
+        m -= tl.load(offset + b * away + c, mask=c < C, other=0.0).to(tl.float32)
     w *= tl.load(rstd + g, mask=c < C, other=0.0)
     for i in range(ROUNDS):
         p = (chunk * ROUNDS + i) * BP + tl.arange(0, BP)

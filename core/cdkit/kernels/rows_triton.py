@@ -17,7 +17,10 @@ SHARES = 264  # programs that sum gradients of weights: two for each multiproces
 
 
 @triton.jit
-def _forward(x, y, weight, bias, mean, rstd, N, C, eps, ROWS: tl.constexpr, BC: tl.constexpr):
+def _forward(
+    x, y, weight, bias, mean, rstd, more, moved, N, C, eps, ROWS: tl.constexpr, BC: tl.constexpr, MOVED: tl.constexpr
+):  # fmt: skip
+    """ROWS rows. MOVED: x + more is left in `moved` too."""
     r, c = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, BC)
     inside = (r < N)[:, None] & (c < C)[None, :]
     at = r.to(tl.int64)[:, None] * C + c[None, :]
@@ -27,6 +30,9 @@ def _forward(x, y, weight, bias, mean, rstd, N, C, eps, ROWS: tl.constexpr, BC: 
     s = tl.rsqrt(tl.sum(d * d, axis=1) / C + eps)
     w, o = tl.load(weight + c, mask=c < C, other=0.0).to(tl.float32), tl.load(bias + c, mask=c < C, other=0.0).to(tl.float32)
     tl.store(y + at, (d * s[:, None] * w[None, :] + o[None, :]).to(y.dtype.element_ty), mask=inside)
+    if MOVED:
+        v += tl.load(more + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
+        tl.store(moved + at, v.to(moved.dtype.element_ty), mask=inside)
     tl.store(mean + r, m, mask=r < N)
     tl.store(rstd + r, s, mask=r < N)
 
@@ -62,17 +68,25 @@ def _tile(c: int) -> dict[str, int]:
     return {"ROWS": max(1, min(4, 2048 // bc)), "BC": bc, "num_warps": 2 if bc <= 1024 else 4}
 
 
+def forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float, more: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Contiguous rows x (..., C) normalised, each row's mean and 1 / deviation, and x + more (C,); x itself without more."""
+    c = x.shape[-1]
+    n = x.numel() // c
+    y, moved = torch.empty_like(x), x if more is None else torch.empty_like(x)
+    mean, rstd = (torch.empty(n, dtype=torch.float32, device=x.device) for _ in range(2))
+    tile = _tile(c)
+    _forward[(triton.cdiv(n, tile["ROWS"]),)](
+        x, y, weight, bias, mean, rstd, weight if more is None else more, moved, n, c, eps, MOVED=more is not None, **tile
+    )
+    return y, mean, rstd, moved
+
+
 class LayerNormFunction(torch.autograd.Function):
     """`layer_normed` of contiguous rows on a GPU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        c = x.shape[-1]
-        n = x.numel() // c
-        y = torch.empty_like(x)
-        mean, rstd = (torch.empty(n, dtype=torch.float32, device=x.device) for _ in range(2))
-        tile = _tile(c)
-        _forward[(triton.cdiv(n, tile["ROWS"]),)](x, y, weight, bias, mean, rstd, n, c, eps, **tile)
+        y, mean, rstd, _ = forward(x, weight, bias, eps, None)
         ctx.save_for_backward(x, weight, bias, mean, rstd)
         return y
 

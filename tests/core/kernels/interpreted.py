@@ -9,7 +9,7 @@ import json
 import sys
 
 import torch
-from cdkit.kernels import norm_launch, normalised, rows_triton
+from cdkit.kernels import norm_launch, normalised, phases_triton, rows_triton, woven
 from cdkit.kernels.gate_triton import GeluGateFunction
 from cdkit.kernels.norm_function import GroupNormFunction
 from cdkit.kernels.plus_triton import launch
@@ -50,7 +50,8 @@ def group_norm(shape: tuple[int, ...], groups: int, *, told: bool, silu: bool) -
 
 def moved(shape: tuple[int, ...], groups: int) -> float:
     """With an offset a channel, which only drawing has."""
-    x, offset = torch.randn(*shape).to(memory_format=torch.channels_last), torch.randn(*shape[:2])
+    x = torch.randn(*shape).to(memory_format=torch.channels_last)
+    offset = torch.randn(shape[0], 3 * shape[1])[:, shape[1] : 2 * shape[1]]  # a part of what all blocks are told
     w, b = torch.randn(shape[1]), torch.randn(shape[1])
     found, *_ = norm_launch.forward(x, groups, norm_launch.Told(w, b, None, None), offset, eps=1e-5, silu=True)
     return apart(found, normalised(x.double(), groups, w.double(), b.double(), eps=1e-5, silu=True, offset=offset.double()))
@@ -61,6 +62,7 @@ def main() -> None:
     found: dict[str, float] = {}
     for name, most, few in (("whole", norm_launch.MOST, norm_launch.FEW), ("parts", 0, norm_launch.FEW), ("rounds", 0, 1)):
         norm_launch.MOST, norm_launch.FEW = most, few
+        norm_launch.ENOUGH = min(norm_launch.ENOUGH, few)
         found[f"group norm, {name}"] = group_norm((2, 20, 6, 5), 2, told=False, silu=True)
         found[f"group norm, {name}, told"] = group_norm((2, 12, 9, 7), 3, told=True, silu=True)
         found[f"group norm, {name}, no SiLU"] = group_norm((1, 30, 24, 5), 5, told=False, silu=False)
@@ -75,6 +77,12 @@ def main() -> None:
     found["gelu gate"] = worst(GeluGateFunction.apply(both), value * F.gelu(gate), [(both, both64)])
     h, more, bias = torch.randn(2, 70, 5, 3).to(memory_format=torch.channels_last), torch.randn(2, 70, 5, 3), torch.randn(70)
     found["plus"] = apart(launch(h, more, bias), h.double() + more.double() + bias.double()[:, None, None])
+    x, w, b, bias = torch.randn(7, 40), torch.randn(40), torch.randn(40), torch.randn(40)
+    normed, _, _, beside = rows_triton.forward(x, w, b, 1e-5, bias)
+    found["layer norm, opened"] = apart(normed, F.layer_norm(x.double(), (40,), w.double(), b.double(), 1e-5))
+    found["layer norm, what is added to"] = apart(beside, x.double() + bias.double())
+    phases = torch.randn(2, 12, 4, 6).to(memory_format=torch.channels_last)
+    found["phases"] = apart(phases_triton.launch(phases), woven(phases.double()))
     json.dump(found, sys.stdout)
 
 
