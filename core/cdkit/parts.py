@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from cdkit.activated import Modulating, Modulation, activated, by_kernel
 from cdkit.adaptable import Adaptable, AdaptableModule, layers_of
-from cdkit.added import Passing, added
+from cdkit.added import Passing, added, passes
 from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
 from cdkit.figures import NonNegative, Positive, PositiveFloat, SampleShape, Unit
@@ -80,6 +80,7 @@ __all__ = [
     "Stream",
     "Tap",
     "TextEncoder",
+    "Timed",
     "Unit",
     "UsageError",
     "Widths",
@@ -95,6 +96,7 @@ __all__ = [
     "layers_of",
     "missing_model",
     "model_folder",
+    "passes",
     "plus",
     "read_json",
     "residual",
@@ -312,6 +314,14 @@ class Backbone(AdaptableModule, ABC):
     def narrow(cls, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The same options, as narrow as the architecture allows, with the same sites; None: it cannot be narrowed."""
         return options
+
+
+class Timed(ABC):
+    """A backbone that can work out beforehand, for all steps of a sampling at once, what a step's time alone decides."""
+
+    @abstractmethod
+    def moments(self, t: Tensor) -> Sequence[Any] | None:
+        """t (S,) -> what `forward` takes instead of a time that all pictures share, one each; None if conditions have a say."""
 
 
 class Settling(ABC):

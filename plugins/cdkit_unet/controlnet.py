@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cdkit_unet.common import Common
 from cdkit_unet.half import Half, geometry_of
 from cdkit_unet.heads import Heads
+from cdkit_unet.moment import Moment
 from cdkit_unet.norm import SMALLEST_GROUP
 from cdkit_unet.unet import UNet
 from cdkit_unet.zero import zeroed
@@ -65,11 +66,15 @@ class ControlNet(UNet):
         self.mid_zero = zeroed(nn.Conv2d(lowest, lowest, 1))
         copied(self, self.control)
 
-    def forward(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+    def moments(self, t: Tensor) -> None:
+        """Each half is told the time itself."""
+        del t
+
+    def forward(self, x: Tensor, t: Tensor | Moment, signals: Signals) -> Tensor:
         handed = {name: {HANDED: self.strength * said} for name, said in self._said(x, t, signals)}
         return super().forward(x, t, {**signals, **{name: {**signals.get(name, {}), **more} for name, more in handed.items()}})
 
-    def _said(self, x: Tensor, t: Tensor, signals: Signals) -> Iterator[tuple[str, Tensor]]:
+    def _said(self, x: Tensor, t: Tensor | Moment, signals: Signals) -> Iterator[tuple[str, Tensor]]:
         """What the second half has to say at every skip site, by the site's name."""
         h, skips, _ = self.control.encode(x, t, signals)
         for place, (zero, skip) in enumerate(zip(self.zero, skips, strict=True)):

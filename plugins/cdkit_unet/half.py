@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cdkit.parts import Settling, Signals
+import torch
+from cdkit.parts import Settling, Signals, passes
 from torch import Tensor, nn
 
 from cdkit_unet.common import Common
@@ -57,19 +58,29 @@ class Half(nn.Module, Settling):
         self.kept = [Kept(width, 1), *(Kept(*skip) for level in levels for skip in level.kept)]
         self.mid = Middle(common, widths[-1], geometry.multiple, depth=geometry.middle)
 
-    def encode(self, x: Tensor, t: Tensor, signals: Signals) -> tuple[Tensor, list[Tensor], Moment]:
+    def encode(self, x: Tensor, t: Tensor | Moment, signals: Signals) -> tuple[Tensor, list[Tensor], Moment]:
         """The way down and the middle: h at the lowest resolution, every skip in the order made, and the moment."""
         check_size(x, self.multiple)
-        emb = self.time(t, x.dtype)
-        emb = self.embed_site(emb, signals, emb)
-        moment = self._moment(emb)
+        moment = t.of(len(x)) if isinstance(t, Moment) else self._moment(self._embedded(t, x.dtype, signals))
+        emb = moment.emb
         skips = [self.input_site(self.stem(x), signals, emb)]
         for level in self.down:
             skips += level(skips[-1], moment, signals)
         return self.mid(skips[-1], moment, signals), skips, moment
 
+    def _embedded(self, t: Tensor, dtype: torch.dtype, signals: Signals) -> Tensor:
+        emb = self.time(t, dtype)
+        return self.embed_site(emb, signals, emb)
+
     def _moment(self, emb: Tensor) -> Moment:
         return Moment(emb, self.projections(emb) if self.projections is not None else ())
+
+    def moments(self, t: Tensor) -> Sequence[Moment] | None:
+        """Of times (S,), one row each; None if something is mounted where conditions are added to the time."""
+        if not passes(self.embed_site):
+            return None
+        rows = self._moment(self.time(t, self.stem.weight.dtype))
+        return [Moment(rows.emb[i : i + 1], [offset[i : i + 1] for offset in rows.offsets]) for i in range(len(t))]
 
     def settle(self) -> None:
         """Every residual block's answer to the time in one product."""

@@ -16,6 +16,10 @@ class Moment(NamedTuple):
     emb: Tensor
     offsets: Sequence[Tensor] = ()
 
+    def of(self, n: int) -> Moment:
+        """The same for n pictures, of a moment that holds one row for all."""
+        return Moment(self.emb.expand(n, -1), [offset.expand(n, -1) for offset in self.offsets])
+
     def offset(self, place: int, project: nn.Linear) -> Tensor:
         """What the block at this place, with this projection, adds to each channel, (B, C)."""
         return self.offsets[place] if self.offsets else project(F.silu(self.emb))

@@ -30,20 +30,19 @@ class Upsample(nn.Module, Settling):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.phases: tuple[Tensor, Tensor | None] | None = None  # weight (4 C, C, 2, 2) and bias (4 C,), once they are settled
+        self.phases: Tensor | None = None  # (4 C, C, 2, 2), once they are settled
 
     def forward(self, h: Tensor) -> Tensor:
         if self.phases is None or heard(self.conv):
             return self.conv(F.interpolate(h, scale_factor=2.0, mode="nearest"))
-        return woven(F.conv2d(h, *self.phases, padding=1))
+        return woven(F.conv2d(h, self.phases, padding=1), self.conv.bias)
 
     def settle(self) -> None:
         """The four phases' weights, summed in float32 at least."""
         weight = self.conv.weight.detach()
         exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
         phases = [halved for rows in _halved(exact, 2) for halved in _halved(rows, 3)]
-        bias = None if self.conv.bias is None else self.conv.bias.detach().repeat(4)
-        self.phases = torch.cat(phases).to(weight.dtype).contiguous(memory_format=torch.channels_last), bias
+        self.phases = torch.cat(phases).to(weight.dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _halved(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from math import lcm
 from typing import Any, Literal
 
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Unit, activated, layers_of
+from cdkit.parts import Adaptable, Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Timed, Unit, activated, layers_of
 from torch import Tensor, nn
 
 from cdkit_unet.common import Common
@@ -27,7 +27,7 @@ from cdkit_unet.zero import zeroed
 NARROW = 16  # channels of a narrow twin, or the least multiple of them that its heads divide
 
 
-class UNet(Half, Backbone):
+class UNet(Half, Timed, Backbone):
     """x (B, C, H, W), t (B,) in [0, 1000] -> (B, C, H, W).
 
     width: channels at the finest level; mult: channels of each level in widths. blocks: residual blocks a level on the way
@@ -67,7 +67,7 @@ class UNet(Half, Backbone):
         self.norm_site = common.open("out.norm", "norm", "map", widths[0], 1)
         self.out = zeroed(nn.Conv2d(widths[0], sample.channels, 3, padding=1))
 
-    def forward(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | Moment, signals: Signals) -> Tensor:
         h, skips, moment = self.encode(x, t, signals)
         return self.decode(h, skips, moment, signals)
 

@@ -16,13 +16,17 @@ from cdkit.parts import ConditioningInjector, Joined, Modulating, Modulation, Pa
 from cdkit.spec.place import Place
 
 
-class Slot(nn.Module):
-    """Every tap at one site, one after the other; with none it returns h as it came."""
+class Slot(Passing):
+    """Every tap at one site, one after the other; with none it returns h as it came, and says so."""
 
     def __init__(self, site: Site, taps: Mapping[str, Tap | SequenceTap]) -> None:
         super().__init__()
         self.site = site
         self.taps = nn.ModuleDict(taps)
+
+    @property
+    def passes(self) -> bool:
+        return not len(self.taps)
 
     def forward(self, h: Tensor, signals: Signals, emb: Tensor) -> Tensor:
         for name, tap in self.taps.items():
@@ -44,14 +48,6 @@ class NormSlot(Slot, Modulating):
         return whole
 
 
-class BranchSlot(Slot, Passing):
-    """The slot of a `branch` site: with no tap it returns h as it came, and says so."""
-
-    @property
-    def passes(self) -> bool:
-        return not len(self.taps)
-
-
 def after(first: Modulation, second: Modulation) -> Modulation:
     """Two modulations as one: (h (1 + a) + b) (1 + c) + d = h (1 + a + c + a c) + b (1 + c) + d."""
     (a, b), (c, d) = first, second
@@ -71,7 +67,7 @@ class SequenceSlot(Slot):
         return joined
 
 
-SLOTS: Mapping[str, type[Slot]] = {"sequence": SequenceSlot, "norm": NormSlot, "branch": BranchSlot}
+SLOTS: Mapping[str, type[Slot]] = {"sequence": SequenceSlot, "norm": NormSlot}
 
 
 def append(joined: Joined, extra: Joined) -> Joined:

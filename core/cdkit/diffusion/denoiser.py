@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from einops import repeat
@@ -13,7 +13,7 @@ from cdkit.diffusion.process import Diffusion
 from cdkit.parts import Grid, Guider, Signals
 
 Branches: TypeAlias = tuple[frozenset[str], ...]
-Predict: TypeAlias = Callable[[Tensor, Tensor, Signals], Tensor]
+Predict: TypeAlias = Callable[[Tensor, Any, Signals], Tensor]
 
 TOLD_ALL: Branches = (frozenset(),)
 
@@ -21,9 +21,10 @@ TOLD_ALL: Branches = (frozenset(),)
 class Denoiser:
     """One call of the model a step, with a row a picture for every branch that the guider asks for.
 
-    predict: (x, t, signals) -> the network's output. signals: branches -> prepared signals, branch after branch along
-    the batch; asked once for each distinct tuple of branches, never once a step. conditions: what is told something,
-    the only conditions that can be guided; with none, or without a guider, there is one branch, told everything.
+    predict: (x, t, signals) -> the network's output. moments: what it is told instead of each step's time t (B,), if
+    something else. signals: branches -> prepared signals, branch after branch along the batch; asked once for each distinct
+    tuple of branches, never once a step. conditions: what is told something, the only conditions that can be guided; with
+    none, or without a guider, there is one branch, told everything.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Denoiser:
         grid: Grid,
         guider: Guider | None = None,
         conditions: Sequence[str] = (),
+        moments: Sequence[Any] | None = None,
     ) -> None:
         self._predict = predict
         self._signals = signals
@@ -42,6 +44,7 @@ class Denoiser:
         self._grid = grid
         self._guider = guider if conditions else None
         self._conditions = tuple(conditions)
+        self._moments = moments
         self._prepared: dict[Branches, Signals] = {}
         # Python floats, read once: no step waits for a device.
         self._levels = list(zip(grid.t.tolist(), grid.alpha.tolist(), grid.sigma.tolist(), strict=True))
@@ -64,11 +67,16 @@ class Denoiser:
 
     def _clean(self, x: Tensor, i: int, branches: Branches) -> Sequence[Tensor]:
         """The clean picture of each branch."""
-        t, alpha, sigma = self._levels[i]
+        _, alpha, sigma = self._levels[i]
         rows = x if len(branches) == 1 else repeat(x, "b ... -> (n b) ...", n=len(branches))
-        told = torch.full((len(rows),), t, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
-        output = self._predict(rows, told, self._prepare(branches))
+        output = self._predict(rows, self._time(i, rows), self._prepare(branches))
         return self._diffusion.clean_at(output, rows, alpha, sigma).chunk(len(branches))
+
+    def _time(self, i: int, rows: Tensor) -> Any:
+        if self._moments is not None:
+            return self._moments[i]
+        dtype = torch.promote_types(rows.dtype, torch.float32)
+        return torch.full((len(rows),), self._levels[i][0], dtype=dtype, device=rows.device)
 
     def _prepare(self, branches: Branches) -> Signals:
         if branches not in self._prepared:

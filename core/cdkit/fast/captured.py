@@ -26,6 +26,7 @@ class Captured:
         constants: Sequence[Tensor] = (),
         warm: Callable[[], Any] | None = None,
     ) -> None:
+        self._function = function  # what it holds must live as long as the recording
         self._inputs = [tensor.clone() for tensor in inputs]
         self._constants = [tensor.clone() for tensor in constants]
         self._given: Sequence[Tensor] | None = None

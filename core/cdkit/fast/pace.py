@@ -11,6 +11,8 @@ from torch import Tensor
 
 from cdkit.fast.attention import best_attention
 from cdkit.fast.captured import Captured
+from cdkit.fast.convolution import tried_convolutions
+from cdkit.fast.products import tensor_float
 from cdkit.fast.recent import Recent
 from cdkit.fast.recorded import attempt, record
 from cdkit.fast.rehearsal import rehearse
@@ -19,7 +21,7 @@ from cdkit.fast.stepped import Stepped
 from cdkit.kernels import fast
 from cdkit.model.plain import Plain, walked
 from cdkit.model.walk import Walk
-from cdkit.parts import Encoder, Stream
+from cdkit.parts import Encoder, Stream, Timed
 
 if TYPE_CHECKING:
     from cdkit.model import Model
@@ -35,7 +37,7 @@ class Fast(Plain):
         self.graphs = graphs
         self._stepped = Stepped(model.backbone, KEPT)
         self._loops: Recent[Captured | None] = Recent(KEPT)
-        self._silent: dict[str, Stream] = {}
+        self._silent: dict[str, Stream | None] = {}
 
     def walk(self, network: Network, walk: Walk) -> Tensor:
         with self._on():
@@ -45,7 +47,7 @@ class Fast(Plain):
             return walked(network, walk, self._stepped if self.graphs else network.backbone)
 
     def encode(self, network: Network, raw: Raw) -> dict[str, Stream]:
-        with self._on():
+        with self._on(), tensor_float(network.device):
             streams = network.encode(raw)
             for reader in network.readers.values() if self.graphs else ():
                 for inner in reader.encoder.recordable() if isinstance(reader.encoder, Encoder) else ():
@@ -54,11 +56,10 @@ class Fast(Plain):
 
     def silent(self, network: Network, name: str) -> Stream:
         """The null of one picture, which a frozen encoder reads once and for all."""
-        if any(parameter.requires_grad for parameter in network.encoders[name].parameters()):
-            return network.null(name, 1)
         if name not in self._silent:
-            self._silent[name] = network.null(name, 1)
-        return self._silent[name]
+            frozen = not any(parameter.requires_grad for parameter in network.encoders[name].parameters())
+            self._silent[name] = network.null(name, 1) if frozen else None
+        return self._silent[name] or network.null(name, 1)
 
     def pixels(self, network: Network, clean: Tensor) -> Tensor:
         if network.autoencoder is None:
@@ -68,7 +69,7 @@ class Fast(Plain):
 
     @contextmanager
     def _on(self) -> Generator[None]:
-        with fast(), best_attention():
+        with fast(), best_attention(), tried_convolutions():
             yield
 
     def _loop(self, network: Network, walk: Walk) -> Captured | None:
@@ -81,12 +82,15 @@ class Fast(Plain):
         if rehearse(walk.recipe.sampler, walk.recipe.grid).noisy:
             return None
         said, silent = row_of(walk.told.said), row_of(walk.told.silent)
+        times = walk.recipe.grid.t.to(walk.noise)
 
         def call(noise: Tensor, *rest: Tensor) -> Tensor:
             own = walk.told._replace(
                 said=said.streams(rest[: len(said.tensors)]), silent=silent.streams(rest[len(said.tensors) :])
             )
-            return walked(network, Walk(walk.recipe, own, noise, ()), network.backbone)
+            backbone = network.backbone
+            moments = backbone.moments(times) if isinstance(backbone, Timed) else None
+            return walked(network, Walk(walk.recipe, own, noise, ()), backbone, moments)
 
         return attempt(call, tensors_of(walk))
 

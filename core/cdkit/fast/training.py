@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from cdkit.fast.attention import best_attention
+from cdkit.fast.convolution import tried_convolutions
 from cdkit.fast.recent import Recent
 from cdkit.fast.shapes import shapes
 from cdkit.kernels import fast
@@ -31,18 +32,10 @@ def quick(device: torch.device) -> Generator[None]:
     if device.type != "cuda":
         yield
         return
-    strict = torch.are_deterministic_algorithms_enabled()
-    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, not strict
-    try:
-        with fast(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The AccumulateGrad node's stream")  # recorded on a stream of its own, as is meant
-            if strict:
-                yield
-            else:
-                with best_attention():
-                    yield
-    finally:
-        torch.backends.cudnn.benchmark = before
+    attention = nullcontext() if torch.are_deterministic_algorithms_enabled() else best_attention()
+    with fast(), tried_convolutions(), attention, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The AccumulateGrad node's stream")  # recorded on a stream of its own, as is meant
+        yield
 
 
 def laid_out(backbone: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ ROWS, COLUMNS = 8, 256  # pixels and channels of a tile
 
 
 @triton.jit
-def _woven(phases, out, N, C, H, W, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def _woven(phases, bias, out, N, C, H, W, BIASED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """ROWS of the N = B 2H 2W pixels of the answer, COLUMNS of its C channels."""
     n = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     c = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
@@ -24,14 +24,18 @@ def _woven(phases, out, N, C, H, W, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     pixel = (b * (H + 1) + y // 2 + i) * (W + 1) + x // 2 + j
     here = (pixel.to(tl.int64) * 4 + 2 * i + j) * C
     v = tl.load(phases + here[:, None] + c[None, :], mask=inside)
+    if BIASED:
+        v = (v.to(tl.float32) + tl.load(bias + c, mask=c < C, other=0.0).to(tl.float32)[None, :]).to(v.dtype)
     tl.store(out + n.to(tl.int64)[:, None] * C + c[None, :], v, mask=inside)
 
 
-def launch(phases: Tensor) -> Tensor:
-    """(B, 4 C, H + 1, W + 1), channels side by side -> (B, C, 2 H, 2 W), the same."""
+def launch(phases: Tensor, bias: Tensor | None) -> Tensor:
+    """(B, 4 C, H + 1, W + 1), channels side by side -> (B, C, 2 H, 2 W), the same, plus bias (C,)."""
     b, four, h, w = phases.shape
     c, h, w = four // 4, h - 1, w - 1
     out = torch.empty((b, c, 2 * h, 2 * w), dtype=phases.dtype, device=phases.device, memory_format=torch.channels_last)
     n = b * 4 * h * w
-    _woven[(triton.cdiv(n, ROWS), triton.cdiv(c, COLUMNS))](phases, out, n, c, h, w, ROWS=ROWS, COLUMNS=COLUMNS)
+    grid = (triton.cdiv(n, ROWS), triton.cdiv(c, COLUMNS))
+    more = phases if bias is None else bias
+    _woven[grid](phases, more, out, n, c, h, w, BIASED=bias is not None, ROWS=ROWS, COLUMNS=COLUMNS)
     return out

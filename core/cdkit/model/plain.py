@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -35,8 +36,8 @@ class Plain:
         return clean if network.autoencoder is None else network.autoencoder.decode(clean)
 
 
-def walked(network: Network, walk: Walk, predict: Predict) -> Tensor:
-    """Every step of the recipe's sampler; signals are prepared once for each of guidance's branches."""
+def walked(network: Network, walk: Walk, predict: Predict, moments: Sequence[Any] | None = None) -> Tensor:
+    """Every step of the recipe's sampler; signals are prepared once for each of guidance's branches. moments: see `Denoiser`."""
     told, grid, first = walk.told, walk.recipe.grid, walk.first
     denoiser = Denoiser(
         predict=predict,
@@ -45,6 +46,7 @@ def walked(network: Network, walk: Walk, predict: Predict) -> Tensor:
         grid=grid,
         guider=walk.recipe.guider,
         conditions=told.conditions,
+        moments=moments,
     )
     denoise = denoiser if first is None else first.kept(denoiser)
     x = unit_noise(walk.noise, grid) if first is None else first.noised(walk.noise, grid)

@@ -14,7 +14,7 @@ from cdkit.fast.recent import Recent
 from cdkit.fast.rehearsal import rehearse
 from cdkit.fast.shapes import row_of
 from cdkit.model import Model
-from cdkit.parts import Stream
+from cdkit.parts import Stream, Timed
 from cdkit.registry import Registry
 from cdkit.spec import read_spec
 
@@ -103,3 +103,24 @@ def test_the_one_asked_for_longest_ago_goes_first() -> None:
     recent.get("c", object)
     assert recent.get("a", object) is first
     assert len(recent) == 2
+
+
+@torch.no_grad()
+def test_moments_are_the_times_themselves() -> None:
+    model = hasten(made(), torch.float32)
+    x, t = torch.randn(2, *model.shape), torch.tensor([900.0, 3.0, 500.0])
+    signals = model.branches({"text": PROMPTS}, 2)((frozenset(),))
+    assert isinstance(model.backbone, Timed)
+    moments = model.backbone.moments(t)
+    assert moments is not None
+    drawn = [model.backbone(x, moment, signals) for moment in moments]
+    for out, time in zip(drawn, t, strict=True):
+        assert apart(out, model.backbone(x, time.expand(2), signals)) < 1e-5
+    assert apart(drawn[0], drawn[1]) > 0.01, "another time is another answer"
+
+
+def test_there_are_no_moments_where_words_are_added_to_the_time() -> None:
+    words = "injectors=[{use: add, streams: [text]}]"
+    model = assemble(read_spec(SPECS / "digits.yaml", overrides=(words,)))
+    assert isinstance(model.backbone, Timed)
+    assert model.backbone.moments(torch.tensor([1.0])) is None

@@ -82,7 +82,8 @@ def main() -> None:
     found["layer norm, opened"] = apart(normed, F.layer_norm(x.double(), (40,), w.double(), b.double(), 1e-5))
     found["layer norm, what is added to"] = apart(beside, x.double() + bias.double())
     phases = torch.randn(2, 12, 4, 6).to(memory_format=torch.channels_last)
-    found["phases"] = apart(phases_triton.launch(phases), woven(phases.double()))
+    found["phases"] = apart(phases_triton.launch(phases, None), woven(phases.double()))
+    found["phases, bias"] = apart(phases_triton.launch(phases, bias[:3]), woven(phases.double(), bias[:3].double()))
     json.dump(found, sys.stdout)
 
 
