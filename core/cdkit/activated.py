@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cdkit.kernels import is_fast, normalised
+from cdkit.kernels import is_fast, joined_normalised, joins, normalised
 
 Modulation: TypeAlias = tuple[Tensor, Tensor] | tuple[None, None]  # scale and shift (B, C) of h (1 + scale) + shift; or h itself
 
@@ -35,6 +36,26 @@ def activated(
     if told is None:
         return F.silu(site(norm(moved(h, offset)), signals, emb))
     return by_kernel(norm, h, silu=True, told=told, offset=offset)
+
+
+def joined(
+    norm: nn.GroupNorm,
+    site: nn.Module,
+    h: Tensor,
+    skip: Tensor | None,
+    signals: Mapping[str, Mapping[str, Any]],
+    emb: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """h with the channels of the skip behind its own, if there is one, and that `activated`."""
+    if skip is None:
+        return h, activated(norm, site, h, signals, emb)
+    told = site.modulation(signals, emb) if joins(h, skip) and isinstance(site, Modulating) else None
+    if told is None:
+        both = torch.cat([h, skip], dim=1)
+        return both, activated(norm, site, both, signals, emb)
+    assert norm.weight is not None, "a normalisation of ours has weights"
+    assert norm.bias is not None, "a normalisation of ours has weights"
+    return joined_normalised(h, skip, norm.num_groups, norm.weight, norm.bias, told, eps=norm.eps)
 
 
 def by_kernel(

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from cdkit.activated import Modulating, Modulation, activated, by_kernel
+from cdkit.activated import Modulating, Modulation, activated, by_kernel, joined
 from cdkit.adaptable import Adaptable, AdaptableModule, layers_of
 from cdkit.added import Passing, added, passes
 from cdkit.cache import cache_folder
@@ -92,6 +92,7 @@ __all__ = [
     "cached_model",
     "gelu_gate",
     "heard",
+    "joined",
     "layer_normed",
     "layers_of",
     "missing_model",
@@ -320,8 +321,11 @@ class Timed(ABC):
     """A backbone that can work out beforehand, for all steps of a sampling at once, what a step's time alone decides."""
 
     @abstractmethod
-    def moments(self, t: Tensor) -> Sequence[Any] | None:
-        """t (S,) -> what `forward` takes instead of a time that all pictures share, one each; None if conditions have a say."""
+    def moments(self, t: Tensor, branches: int) -> Sequence[Any] | None:
+        """t (S,) -> what `forward` takes instead of a time that all pictures share, one each; None if conditions have a say.
+
+        branches: x will hold every picture so many times, one behind the other, and signals differ.
+        """
 
 
 class Settling(ABC):

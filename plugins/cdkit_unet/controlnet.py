@@ -66,9 +66,9 @@ class ControlNet(UNet):
         self.mid_zero = zeroed(nn.Conv2d(lowest, lowest, 1))
         copied(self, self.control)
 
-    def moments(self, t: Tensor) -> None:
+    def moments(self, t: Tensor, branches: int) -> None:
         """Each half is told the time itself."""
-        del t
+        del t, branches
 
     def forward(self, x: Tensor, t: Tensor | Moment, signals: Signals) -> Tensor:
         handed = {name: {HANDED: self.strength * said} for name, said in self._said(x, t, signals)}
@@ -76,7 +76,7 @@ class ControlNet(UNet):
 
     def _said(self, x: Tensor, t: Tensor | Moment, signals: Signals) -> Iterator[tuple[str, Tensor]]:
         """What the second half has to say at every skip site, by the site's name."""
-        h, skips, _ = self.control.encode(x, t, signals)
+        h, skips = self.control.encode(x, t, signals)
         for place, (zero, skip) in enumerate(zip(self.zero, skips, strict=True)):
             yield f"skip.{place}", zero(skip)
         yield "skip.mid", self.mid_zero(h)

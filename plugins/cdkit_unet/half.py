@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from cdkit.parts import Settling, Signals, passes
+from cdkit.parts import Passing, Settling, Signals, passes
 from torch import Tensor, nn
 
 from cdkit_unet.common import Common
@@ -16,6 +16,7 @@ from cdkit_unet.moment import Moment, Projections
 from cdkit_unet.resnet import ResnetBlock
 from cdkit_unet.size import check_size, widths_of
 from cdkit_unet.time import TimeEmbedding
+from cdkit_unet.transformer import TransformerBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Kept(NamedTuple):
 
 
 class Half(nn.Module, Settling):
-    """x (B, C, H, W), t (B,) -> h at the lowest resolution, every skip, and the moment."""
+    """x (B, C, H, W), t (B,) -> h at the lowest resolution and every skip."""
 
     def __init__(self, common: Common, geometry: Geometry) -> None:
         super().__init__()
@@ -57,16 +58,33 @@ class Half(nn.Module, Settling):
         self.down = nn.ModuleList(levels)
         self.kept = [Kept(width, 1), *(Kept(*skip) for level in levels for skip in level.kept)]
         self.mid = Middle(common, widths[-1], geometry.multiple, depth=geometry.middle)
+        self.passes = tuple(made for level in levels for made in level.passes())
 
-    def encode(self, x: Tensor, t: Tensor | Moment, signals: Signals) -> tuple[Tensor, list[Tensor], Moment]:
-        """The way down and the middle: h at the lowest resolution, every skip in the order made, and the moment."""
+    def encode(self, x: Tensor, t: Tensor | Moment, signals: Signals) -> tuple[Tensor, list[Tensor]]:
+        """The way down and the middle: h at the lowest resolution, and every skip in the order made."""
+        skip, moment = self.begin(x, t, signals)
+        skips = [skip]
+        for down in self.passes:
+            skips.append(down(skips[-1], moment, signals))
+        return self.mid(skips[-1], moment, signals), skips
+
+    def begin(self, x: Tensor, t: Tensor | Moment, signals: Signals) -> tuple[Tensor, Moment]:
+        """The first skip, and the moment. The skip has a row for each picture, though there may be several branches of guidance,
+        if they do not differ before the first transformer's words."""
         check_size(x, self.multiple)
-        moment = t.of(len(x)) if isinstance(t, Moment) else self._moment(self._embedded(t, x.dtype, signals))
-        emb = moment.emb
-        skips = [self.input_site(self.stem(x), signals, emb)]
-        for level in self.down:
-            skips += level(skips[-1], moment, signals)
-        return self.mid(skips[-1], moment, signals), skips, moment
+        if isinstance(t, Moment):
+            moment = t.of(len(x))
+            x = x[: len(x) // t.branches] if self._unheard() else x
+        else:
+            moment = self._moment(self._embedded(t, x.dtype, signals))
+        return self.input_site(self.stem(x), signals, moment.emb), moment
+
+    def _unheard(self) -> bool:
+        """Is nothing mounted before that?"""
+        modules = [module for block in self.passes[0].blocks for part in block for module in part.modules()]
+        words = [module.attend for module in modules if isinstance(module, TransformerBlock)]
+        before = [site for site in (self.input_site, *modules) if isinstance(site, Passing) and site not in words]
+        return all(site.passes for site in before)
 
     def _embedded(self, t: Tensor, dtype: torch.dtype, signals: Signals) -> Tensor:
         emb = self.time(t, dtype)
@@ -75,12 +93,12 @@ class Half(nn.Module, Settling):
     def _moment(self, emb: Tensor) -> Moment:
         return Moment(emb, self.projections(emb) if self.projections is not None else ())
 
-    def moments(self, t: Tensor) -> Sequence[Moment] | None:
+    def moments(self, t: Tensor, branches: int) -> Sequence[Moment] | None:
         """Of times (S,), one row each; None if something is mounted where conditions are added to the time."""
         if not passes(self.embed_site):
             return None
         rows = self._moment(self.time(t, self.stem.weight.dtype))
-        return [Moment(rows.emb[i : i + 1], [offset[i : i + 1] for offset in rows.offsets]) for i in range(len(t))]
+        return [Moment(rows.emb[i : i + 1], [offset[i : i + 1] for offset in rows.offsets], branches) for i in range(len(t))]
 
     def settle(self) -> None:
         """Every residual block's answer to the time in one product."""

@@ -11,10 +11,14 @@ from torch.nn import functional as F
 
 
 class Moment(NamedTuple):
-    """emb (B, E), and what each residual block makes of it, if that is known already: (B, C) by the block's place."""
+    """emb (B, E), and what each residual block makes of it, if that is known already: (B, C) by the block's place.
+
+    branches: x holds every picture so many times, one behind the other, for what each branch of guidance is told.
+    """
 
     emb: Tensor
     offsets: Sequence[Tensor] = ()
+    branches: int = 1
 
     def of(self, n: int) -> Moment:
         """The same for n pictures, of a moment that holds one row for all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from cdkit.parts import Settling, Signals, activated, added
+from cdkit.parts import Settling, Signals, activated, added, joined
 from torch import Tensor, nn
 
 from cdkit_unet.common import Common
@@ -15,7 +15,8 @@ from cdkit_unet.zero import zeroed
 class ResnetBlock(nn.Module, Settling):
     """norm, SiLU, conv, time added, norm, SiLU, dropout, conv; and a shortcut, 1 x 1 where the width changes.
 
-    h (B, channels, H, W) and the moment -> (B, out, H, W). The second convolution starts at zero, as published.
+    h (B, channels, H, W), or less and a skip behind it, and the moment -> (B, out, H, W). The second convolution starts at
+    zero, as published.
     """
 
     def __init__(self, common: Common, name: str, channels: int, out: int, stride: int) -> None:
@@ -32,10 +33,11 @@ class ResnetBlock(nn.Module, Settling):
         self.place = 0  # of its answer to the time among a moment's offsets
         self.shortcut = PointwiseConv(channels, out) if channels != out else nn.Identity()
 
-    def forward(self, h: Tensor, moment: Moment, signals: Signals) -> Tensor:
+    def forward(self, h: Tensor, moment: Moment, signals: Signals, skip: Tensor | None = None) -> Tensor:
         emb = moment.emb
-        branch = self.conv1(activated(self.norm1, self.norm1_site, h, signals, emb))
-        branch = activated(self.norm2, self.norm2_site, branch, signals, emb, moment.offset(self.place, self.time))
+        h, branch = joined(self.norm1, self.norm1_site, h, skip, signals, emb)
+        offset = moment.offset(self.place, self.time)[: len(h)]
+        branch = activated(self.norm2, self.norm2_site, self.conv1(branch), signals, emb, offset)
         return added(self.shortcut(h), self.conv2, self.dropout(branch), self.branch_site, signals, emb)
 
     def settle(self) -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from cdkit_unet.attention import SelfAttention
 from cdkit_unet.common import Common
 from cdkit_unet.feedforward import FeedForward
+from cdkit_unet.rows import repeated
 from cdkit_unet.zero import zeroed
 
 
@@ -34,7 +35,7 @@ class TransformerBlock(nn.Module):
             return self.attn1.mixed(self.sequence(normed, signals, emb), normed.shape[1])
 
         h = residual(h, self.norm1, mixed, self.attn1.to_out)
-        h = self.attend(h, signals, emb)
+        h = self.attend(repeated(h, emb), signals, emb)
         return residual(h, self.norm3, self.ff.wide, self.ff.out)
 
 
@@ -51,8 +52,9 @@ class ConvProjection(nn.Conv2d):
 class SpatialTransformer(nn.Module):
     """norm, project, `depth` transformer blocks over the map's rows and columns, project back, add the input.
 
-    h (B, C, H, W) -> the same shape. `projection` says how the weights are kept: "conv" in Stable Diffusion 1, "linear" in 2
-    and XL; the arithmetic is one. The last projection starts at zero, as published.
+    h (B, C, H, W) -> the same shape; or n B rows, as emb has, from where they are told something. `projection` says how the
+    weights are kept: "conv" in Stable Diffusion 1, "linear" in 2 and XL; the arithmetic is one. The last projection starts at
+    zero, as published.
     """
 
     def __init__(self, common: Common, name: str, channels: int, stride: int, *, depth: int) -> None:
@@ -66,7 +68,7 @@ class SpatialTransformer(nn.Module):
         tokens = self.proj_in(rearrange(by_kernel(self.norm, h), "b c h w -> b (h w) c"))
         for block in self.blocks:
             tokens = block(tokens, emb, signals)
-        return self._added(h, tokens)
+        return self._added(repeated(h, emb), tokens)
 
     def _added(self, h: Tensor, tokens: Tensor) -> Tensor:
         """h + proj_out(tokens): the bias is added with h where it may."""
@@ -84,8 +86,8 @@ class NoTransformer(nn.Module):
     """What stands at a level without attention: h as it came."""
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
-        del emb, signals
-        return h
+        del signals
+        return repeated(h, emb)
 
 
 def spatial(common: Common, name: str, channels: int, stride: int, *, depth: int) -> nn.Module:

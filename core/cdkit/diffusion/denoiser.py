@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 import torch
@@ -15,16 +16,18 @@ from cdkit.parts import Grid, Guider, Signals
 Branches: TypeAlias = tuple[frozenset[str], ...]
 Predict: TypeAlias = Callable[[Tensor, Any, Signals], Tensor]
 
+Moments: TypeAlias = Callable[[int], Sequence[Any]]
+
 TOLD_ALL: Branches = (frozenset(),)
 
 
 class Denoiser:
     """One call of the model a step, with a row a picture for every branch that the guider asks for.
 
-    predict: (x, t, signals) -> the network's output. moments: what it is told instead of each step's time t (B,), if
-    something else. signals: branches -> prepared signals, branch after branch along the batch; asked once for each distinct
-    tuple of branches, never once a step. conditions: what is told something, the only conditions that can be guided; with
-    none, or without a guider, there is one branch, told everything.
+    predict: (x, t, signals) -> the network's output. moments: a number of branches -> what it is told at each step instead
+    of the time t (B,), if something else. signals: branches -> prepared signals, branch after branch along the batch; asked
+    once for each distinct tuple of branches, never once a step. conditions: what is told something, the only conditions
+    that can be guided; with none, or without a guider, there is one branch, told everything.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class Denoiser:
         grid: Grid,
         guider: Guider | None = None,
         conditions: Sequence[str] = (),
-        moments: Sequence[Any] | None = None,
+        moments: Moments | None = None,
     ) -> None:
         self._predict = predict
         self._signals = signals
@@ -44,7 +47,7 @@ class Denoiser:
         self._grid = grid
         self._guider = guider if conditions else None
         self._conditions = tuple(conditions)
-        self._moments = moments
+        self._moments = cache(moments) if moments is not None else None
         self._prepared: dict[Branches, Signals] = {}
         # Python floats, read once: no step waits for a device.
         self._levels = list(zip(grid.t.tolist(), grid.alpha.tolist(), grid.sigma.tolist(), strict=True))
@@ -69,12 +72,12 @@ class Denoiser:
         """The clean picture of each branch."""
         _, alpha, sigma = self._levels[i]
         rows = x if len(branches) == 1 else repeat(x, "b ... -> (n b) ...", n=len(branches))
-        output = self._predict(rows, self._time(i, rows), self._prepare(branches))
+        output = self._predict(rows, self._time(i, rows, len(branches)), self._prepare(branches))
         return self._diffusion.clean_at(output, rows, alpha, sigma).chunk(len(branches))
 
-    def _time(self, i: int, rows: Tensor) -> Any:
+    def _time(self, i: int, rows: Tensor, branches: int) -> Any:
         if self._moments is not None:
-            return self._moments[i]
+            return self._moments(branches)[i]
         dtype = torch.promote_types(rows.dtype, torch.float32)
         return torch.full((len(rows),), self._levels[i][0], dtype=dtype, device=rows.device)
 

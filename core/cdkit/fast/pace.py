@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cdkit.diffusion.denoiser import Moments
 from cdkit.fast.attention import best_attention
 from cdkit.fast.captured import Captured
 from cdkit.fast.convolution import tried_convolutions
@@ -21,7 +22,7 @@ from cdkit.fast.stepped import Stepped
 from cdkit.kernels import fast
 from cdkit.model.plain import Plain, walked
 from cdkit.model.walk import Walk
-from cdkit.parts import Encoder, Stream, Timed
+from cdkit.parts import Backbone, Encoder, Stream, Timed
 
 if TYPE_CHECKING:
     from cdkit.model import Model
@@ -88,11 +89,16 @@ class Fast(Plain):
             own = walk.told._replace(
                 said=said.streams(rest[: len(said.tensors)]), silent=silent.streams(rest[len(said.tensors) :])
             )
-            backbone = network.backbone
-            moments = backbone.moments(times) if isinstance(backbone, Timed) else None
-            return walked(network, Walk(walk.recipe, own, noise, ()), backbone, moments)
+            return walked(network, Walk(walk.recipe, own, noise, ()), network.backbone, moments_of(network.backbone, times))
 
         return attempt(call, tensors_of(walk))
+
+
+def moments_of(backbone: Backbone, times: Tensor) -> Moments | None:
+    """What it makes of a sampling's times beforehand, if it does."""
+    if not isinstance(backbone, Timed) or backbone.moments(times[:1], 1) is None:
+        return None
+    return lambda branches: backbone.moments(times, branches) or ()
 
 
 def tensors_of(walk: Walk) -> list[Tensor]:

@@ -4,10 +4,23 @@ What is exported computes the plain mathematics unless `fast()` is on and the te
 """
 
 from cdkit.kernels.gate import gelu_gate
-from cdkit.kernels.norm import normalised
+from cdkit.kernels.norm import joined_normalised, joins, normalised
 from cdkit.kernels.phases import woven
 from cdkit.kernels.plus import adds, plus
 from cdkit.kernels.rows import layer_normed, opened, opens
 from cdkit.kernels.switch import fast, is_fast
 
-__all__ = ["adds", "fast", "gelu_gate", "is_fast", "layer_normed", "normalised", "opened", "opens", "plus", "woven"]
+__all__ = [
+    "adds",
+    "fast",
+    "gelu_gate",
+    "is_fast",
+    "joined_normalised",
+    "joins",
+    "layer_normed",
+    "normalised",
+    "opened",
+    "opens",
+    "plus",
+    "woven",
+]

@@ -41,6 +41,28 @@ def normalised(
     return F.silu(out) if silu else out
 
 
+def joins(h: Tensor, skip: Tensor) -> bool:
+    """Is there a kernel of `joined_normalised` for the two? Not while gradients are asked for."""
+    return _suits(h) and _suits(skip) and h.dtype == skip.dtype and not torch.is_grad_enabled()
+
+
+def joined_normalised(
+    h: Tensor,
+    skip: Tensor,
+    groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    told: tuple[Tensor, Tensor] | tuple[None, None],
+    *,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    """h with skip's channels behind its own (B, C + D, H, W), and `normalised` of that with SiLU, for which `joins` holds."""
+    from cdkit.kernels.norm_launch import Told, forward_of_two
+
+    scale, shift = (None if form is None else form.contiguous() for form in told)
+    return forward_of_two(h, skip, groups, Told(weight, bias, scale, shift), eps=eps)
+
+
 def _suits(h: Tensor) -> bool:
     """A map on a GPU whose channels lie side by side, and not also as rows and columns do."""
     return (

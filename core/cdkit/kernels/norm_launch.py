@@ -53,37 +53,55 @@ def moving(x: Tensor, offset: Tensor | None) -> tuple[Tensor, int]:
     return (offset, offset.stride(0)) if offset.stride(1) == 1 else (offset.contiguous(), offset.shape[1])
 
 
+class Two(NamedTuple):
+    """What x is made of, if it is not there yet: h, and the skip whose channels come behind h's."""
+
+    h: Tensor
+    skip: Tensor
+
+
 def forward(
-    x: Tensor, groups: int, told: Told, offset: Tensor | None, *, eps: float, silu: bool
+    x: Tensor, groups: int, told: Told, offset: Tensor | None, *, eps: float, silu: bool, two: Two | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y, mean and rstd (B, G) float32 of x (B, C, H, W), channels side by side."""
+    """y, mean and rstd (B, G) float32 of x (B, C, H, W), channels side by side. two: x is filled too."""
     b, c, rows, columns = x.shape
     mean, rstd = (torch.empty((b, groups), dtype=torch.float32, device=x.device) for _ in range(2))
     y = torch.empty_like(x)
     pixels, width = rows * columns, c // groups
-    if power(pixels) * power(width) <= MOST:
-        _whole(x, y, told, offset, mean, rstd, pixels, width, eps, silu)
-    else:
-        _in_parts(x, y, told, offset, mean, rstd, pixels, width, eps, silu)
+    way = _whole if power(pixels) * power(width) <= MOST else _in_parts
+    way(x, y, told, offset, mean, rstd, pixels, width, eps, silu, two)
     return y, mean, rstd
+
+
+def forward_of_two(h: Tensor, skip: Tensor, groups: int, told: Told, *, eps: float) -> tuple[Tensor, Tensor]:
+    """h and skip (B, C, H, W) and (B, D, H, W) as one map, and that normalised, with SiLU."""
+    b, c, rows, columns = h.shape
+    shape = (b, c + skip.shape[1], rows, columns)
+    x = torch.empty(shape, dtype=h.dtype, device=h.device, memory_format=torch.channels_last)
+    return x, forward(x, groups, told, None, eps=eps, silu=True, two=Two(h, skip))[0]
+
+
+def _sources(x: Tensor, two: Two | None) -> tuple[Tensor, Tensor, int]:
+    """h, skip and h's channels; any tensor in their place, if x is there."""
+    return (x, x, 0) if two is None else (two.h, two.skip, two.h.shape[1])
 
 
 def _whole(
     x: Tensor, y: Tensor, told: Told, offset: Tensor | None, mean: Tensor, rstd: Tensor,
-    pixels: int, width: int, eps: float, silu: bool,
+    pixels: int, width: int, eps: float, silu: bool, two: Two | None,
 ) -> None:  # fmt: skip
     bp, bc = power(pixels), power(width)
     b, groups = mean.shape
     kernels.whole[(b, groups)](
-        x, y, *told.pointers, *moving(x, offset), mean, rstd, pixels, x.shape[1], groups, eps,
-        WIDTH=width, BP=bp, BC=bc, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu,
+        x, y, *_sources(x, two), *told.pointers, *moving(x, offset), mean, rstd, pixels, x.shape[1], groups, eps,
+        WIDTH=width, BP=bp, BC=bc, TWO=two is not None, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu,
         num_warps=min(16, max(4, bp * bc // 1024)),
     )  # fmt: skip
 
 
 def _in_parts(
     x: Tensor, y: Tensor, told: Told, offset: Tensor | None, mean: Tensor, rstd: Tensor,
-    pixels: int, width: int, eps: float, silu: bool,
+    pixels: int, width: int, eps: float, silu: bool, two: Two | None,
 ) -> None:  # fmt: skip
     b, channels = x.shape[:2]
     groups = mean.shape[1]
@@ -92,7 +110,9 @@ def _in_parts(
     rounds = rounds_of(b * pixels * tiles // (bp * ENOUGH), 4)
     chunks = -(-pixels // (bp * rounds))
     part = torch.empty((2, b, chunks, channels), dtype=torch.float32, device=x.device)
-    kernels.parts[(b, chunks, tiles)](x, part, pixels, channels, chunks, ROUNDS=rounds, BP=bp, BC=bc, num_warps=4)
+    kernels.parts[(b, chunks, tiles)](
+        x, *_sources(x, two), part, pixels, channels, chunks, ROUNDS=rounds, BP=bp, BC=bc, TWO=two is not None, num_warps=4
+    )  # fmt: skip
     moved = moving(x, offset)
     kernels.joined[(b, groups)](
         part, *moved, mean, rstd, pixels, channels, groups, chunks, eps,

@@ -34,17 +34,32 @@ def _affine(weight, bias, scale, shift, b, c, C, counts, TOLD: tl.constexpr):
 
 
 @triton.jit
+def _joined(h, skip, x, D, b, p, c, P, C, inside):
+    """The values at pixels p (rows) and channels c (a row) of h, D channels, with the skip behind it, left in x as one map."""
+    pixel = b * P + p[:, None]
+    first = c[None, :] < D
+    v = tl.load(h + pixel * D + c[None, :], mask=inside & first, other=0.0)
+    v += tl.load(skip + pixel * (C - D) + c[None, :] - D, mask=inside & (c[None, :] >= D), other=0.0)
+    tl.store(x + pixel * C + c[None, :], v, mask=inside)
+    return v.to(tl.float32)
+
+
+@triton.jit
 def whole(
-    x, y, weight, bias, scale, shift, offset, away, mean, rstd, P, C, G, eps,
-    WIDTH: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, TOLD: tl.constexpr, MOVED: tl.constexpr, SILU: tl.constexpr,
+    x, y, h, skip, D, weight, bias, scale, shift, offset, away, mean, rstd, P, C, G, eps,
+    WIDTH: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, TWO: tl.constexpr, TOLD: tl.constexpr, MOVED: tl.constexpr,
+    SILU: tl.constexpr,
 ):  # fmt: skip
-    """One program: one sample b, one group g of WIDTH channels, all P <= BP pixels."""
+    """One program: one sample b, one group g of WIDTH channels, all P <= BP pixels. TWO: x is not yet there, but h and skip."""
     b, g = tl.program_id(0), tl.program_id(1)
     p, k = tl.arange(0, BP), tl.arange(0, BC)
     c, counts = g * WIDTH + k, k < WIDTH
     inside = (p < P)[:, None] & counts[None, :]
     at = b * P * C + p[:, None] * C + c[None, :]
-    v = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    if TWO:  # noqa: SIM108  Triton decides this while it compiles
+        v = _joined(h, skip, x, D, b, p, c, P, C, inside)
+    else:
+        v = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
     if MOVED:
         v += tl.load(offset + b * away + c, mask=counts, other=0.0).to(tl.float32)[None, :]
     n = P * WIDTH
@@ -60,22 +75,29 @@ def whole(
 
 @triton.jit
 def parts(
-    x, part, P, C, chunks, ROUNDS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+    x, h, skip, D, part, P, C, chunks, ROUNDS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, TWO: tl.constexpr,
 ):  # fmt: skip
     """One program: one sample b, ROUNDS * BP pixels, BC channels -> mean and squared deviations of each, (2, B, chunks, C).
 
-    Sums are taken of what is left without the chunk's first pixel, so that nothing large cancels.
+    Sums are taken of what is left without the chunk's first pixel, so that nothing large cancels. TWO: as in `whole`.
     """
     b, chunk = tl.program_id(0), tl.program_id(1)
     c = tl.program_id(2) * BC + tl.arange(0, BC)
     base = x + b * P * C + c[None, :]
     first = chunk * ROUNDS * BP
-    about = tl.load(x + b * P * C + first * C + c, mask=c < C, other=0.0).to(tl.float32)
+    if TWO:
+        about = tl.load(h + (b * P + first) * D + c, mask=c < D, other=0.0).to(tl.float32)
+        about += tl.load(skip + (b * P + first) * (C - D) + c - D, mask=(c >= D) & (c < C), other=0.0).to(tl.float32)
+    else:
+        about = tl.load(x + b * P * C + first * C + c, mask=c < C, other=0.0).to(tl.float32)
     total, square = tl.zeros((BP, BC), tl.float32), tl.zeros((BP, BC), tl.float32)
     for i in range(ROUNDS):
         p = first + i * BP + tl.arange(0, BP)
         inside = (p < P)[:, None] & (c < C)[None, :]
-        v = tl.load(base + p[:, None] * C, mask=inside, other=0.0).to(tl.float32)
+        if TWO:
+            v = _joined(h, skip, x, D, b, p, c, P, C, inside)
+        else:
+            v = tl.load(base + p[:, None] * C, mask=inside, other=0.0).to(tl.float32)
         v = tl.where(inside, v - about[None, :], 0.0)
         total += v
         square += v * v

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from cdkit.diffusion.denoiser import Denoiser, Predict
+from cdkit.diffusion.denoiser import Denoiser, Moments, Predict
 from cdkit.model.begun import unit_noise
 from cdkit.model.trajectory import watched
 from cdkit.model.walk import Walk
@@ -36,7 +35,7 @@ class Plain:
         return clean if network.autoencoder is None else network.autoencoder.decode(clean)
 
 
-def walked(network: Network, walk: Walk, predict: Predict, moments: Sequence[Any] | None = None) -> Tensor:
+def walked(network: Network, walk: Walk, predict: Predict, moments: Moments | None = None) -> Tensor:
     """Every step of the recipe's sampler; signals are prepared once for each of guidance's branches. moments: see `Denoiser`."""
     told, grid, first = walk.told, walk.recipe.grid, walk.first
     denoiser = Denoiser(

@@ -111,7 +111,7 @@ def test_moments_are_the_times_themselves() -> None:
     x, t = torch.randn(2, *model.shape), torch.tensor([900.0, 3.0, 500.0])
     signals = model.branches({"text": PROMPTS}, 2)((frozenset(),))
     assert isinstance(model.backbone, Timed)
-    moments = model.backbone.moments(t)
+    moments = model.backbone.moments(t, 1)
     assert moments is not None
     drawn = [model.backbone(x, moment, signals) for moment in moments]
     for out, time in zip(drawn, t, strict=True):
@@ -119,8 +119,23 @@ def test_moments_are_the_times_themselves() -> None:
     assert apart(drawn[0], drawn[1]) > 0.01, "another time is another answer"
 
 
+@torch.no_grad()
+def test_branches_share_what_comes_before_the_first_words() -> None:
+    model = hasten(made("backbone.attention=[0, 1]", "injectors=[{use: cross_attention, streams: [text]}]"), torch.float32)
+    x, seen = torch.randn(2, *model.shape).repeat(2, 1, 1, 1), []
+    signals = model.branches({"text": PROMPTS}, 2)((frozenset(), frozenset({"text"})))
+    assert isinstance(model.backbone, Timed)
+    (once,), (twice,) = (model.backbone.moments(torch.tensor([500.0]), branches) or () for branches in (1, 2))
+    alone = model.backbone(x, once, signals)
+    for layer in (model.backbone.stem, model.backbone.out):
+        layer.register_forward_hook(lambda _module, _args, out: seen.append(len(out)))
+    assert apart(model.backbone(x, twice, signals), alone) < 1e-5
+    assert seen == [2, 4]
+    assert apart(alone[:2], alone[2:]) > 1e-3, "the branches differ"
+
+
 def test_there_are_no_moments_where_words_are_added_to_the_time() -> None:
     words = "injectors=[{use: add, streams: [text]}]"
     model = assemble(read_spec(SPECS / "digits.yaml", overrides=(words,)))
     assert isinstance(model.backbone, Timed)
-    assert model.backbone.moments(torch.tensor([1.0])) is None
+    assert model.backbone.moments(torch.tensor([1.0]), 1) is None

@@ -57,6 +57,15 @@ def moved(shape: tuple[int, ...], groups: int) -> float:
     return apart(found, normalised(x.double(), groups, w.double(), b.double(), eps=1e-5, silu=True, offset=offset.double()))
 
 
+def two(shape: tuple[int, ...], more: int, groups: int) -> float:
+    """A skip's channels behind h's, and the whole normalised."""
+    h, skip = (torch.randn(shape[0], c, *shape[2:]).to(memory_format=torch.channels_last) for c in (shape[1], more))
+    w, b = torch.randn(shape[1] + more), torch.randn(shape[1] + more)
+    both, found = norm_launch.forward_of_two(h, skip, groups, norm_launch.Told(w, b, None, None), eps=1e-5)
+    assert torch.equal(both, torch.cat([h, skip], dim=1))
+    return apart(found, normalised(both.double(), groups, w.double(), b.double(), eps=1e-5, silu=True))
+
+
 def main() -> None:
     torch.manual_seed(0)
     found: dict[str, float] = {}
@@ -67,6 +76,7 @@ def main() -> None:
         found[f"group norm, {name}, told"] = group_norm((2, 12, 9, 7), 3, told=True, silu=True)
         found[f"group norm, {name}, no SiLU"] = group_norm((1, 30, 24, 5), 5, told=False, silu=False)
         found[f"group norm, {name}, moved"] = moved((2, 20, 6, 5), 4)
+        found[f"group norm, {name}, of two"] = two((2, 70, 6, 5), 30, 5)
     for shares in (rows_triton.SHARES, 2):
         rows_triton.SHARES = shares
         inputs = [pair(5, 7, 40, mean=5.0), pair(40), pair(40)]
