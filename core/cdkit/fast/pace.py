@@ -48,7 +48,7 @@ class Fast(Plain):
             return walked(network, walk, self._stepped if self.graphs else network.backbone)
 
     def encode(self, network: Network, raw: Raw) -> dict[str, Stream]:
-        with self._on(), tensor_float(network.device):
+        with self._reading(network):
             streams = network.encode(raw)
             for reader in network.readers.values() if self.graphs else ():
                 for inner in reader.encoder.recordable() if isinstance(reader.encoder, Encoder) else ():
@@ -59,8 +59,12 @@ class Fast(Plain):
         """The null of one picture, which a frozen encoder reads once and for all."""
         if name not in self._silent:
             frozen = not any(parameter.requires_grad for parameter in network.encoders[name].parameters())
-            self._silent[name] = network.null(name, 1) if frozen else None
-        return self._silent[name] or network.null(name, 1)
+            self._silent[name] = self._null(network, name) if frozen else None
+        return self._silent[name] or self._null(network, name)
+
+    def _null(self, network: Network, name: str) -> Stream:
+        with self._reading(network):
+            return network.null(name, 1)
 
     def pixels(self, network: Network, clean: Tensor) -> Tensor:
         if network.autoencoder is None:
@@ -71,6 +75,11 @@ class Fast(Plain):
     @contextmanager
     def _on(self) -> Generator[None]:
         with fast(), best_attention(), tried_convolutions():
+            yield
+
+    @contextmanager
+    def _reading(self, network: Network) -> Generator[None]:
+        with self._on(), tensor_float(network.device):
             yield
 
     def _loop(self, network: Network, walk: Walk) -> Captured | None:
