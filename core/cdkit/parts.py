@@ -21,13 +21,15 @@ from torch import Tensor, nn
 from cdkit.activated import Modulating, Modulation, activated, by_kernel, joined
 from cdkit.adaptable import Adaptable, AdaptableModule, layers_of
 from cdkit.added import Passing, added, passes
+from cdkit.biasless import biasless
 from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
 from cdkit.figures import NonNegative, Positive, PositiveFloat, SampleShape, Unit
 from cdkit.foreign import Files, Foreign, Format, LoraKey, LoraNames, LoraPart
+from cdkit.gated import gated
 from cdkit.heard import heard
 from cdkit.judging import Acting, Examinee, Metric
-from cdkit.kernels import adds, gelu_gate, layer_normed, plus, woven
+from cdkit.kernels import adds, layer_normed, plus, suits, woven
 from cdkit.learning import Callback, Dataset, Example
 from cdkit.pretrained import cached_model, missing_model, model_folder, read_json
 from cdkit.residual import residual
@@ -87,10 +89,11 @@ __all__ = [
     "activated",
     "added",
     "adds",
+    "biasless",
     "by_kernel",
     "cache_folder",
     "cached_model",
-    "gelu_gate",
+    "gated",
     "heard",
     "joined",
     "layer_normed",
@@ -101,6 +104,7 @@ __all__ = [
     "plus",
     "read_json",
     "residual",
+    "suits",
     "woven",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdkit.parts import gelu_gate
+from cdkit.parts import gated
 from torch import Tensor, nn
 
 
@@ -19,4 +19,4 @@ class FeedForward(nn.Module):
 
     def wide(self, h: Tensor) -> Tensor:
         """(B, N, 4C): all but the last projection."""
-        return gelu_gate(self.proj(h))
+        return gated(self.proj, h)

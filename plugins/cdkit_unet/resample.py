@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from cdkit.parts import Settling, heard, woven
+from cdkit.parts import Settling, heard, suits, woven
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,9 +22,9 @@ class Downsample(nn.Module):
 class Upsample(nn.Module, Settling):
     """(B, C, H, W) -> (B, C, 2H, 2W): every pixel four times, then a 3 x 3 convolution.
 
-    Each pixel of the answer sees four pixels of h, some of them twice or four times. Settled, what they are multiplied by is
-    summed beforehand: for each of the four phases (even and odd rows and columns) a convolution of 2 x 2, which is 4/9 of the
-    arithmetic.
+    Each pixel of the answer sees four pixels of h, some of them twice or four times. Where kernels may be taken, what they are
+    multiplied by is summed beforehand: for each of the four phases (even and odd rows and columns) a convolution of 2 x 2,
+    which is 4/9 of the arithmetic. Settled, it is summed once and for all.
     """
 
     def __init__(self, channels: int) -> None:
@@ -33,16 +33,20 @@ class Upsample(nn.Module, Settling):
         self.phases: Tensor | None = None  # (4 C, C, 2, 2), once they are settled
 
     def forward(self, h: Tensor) -> Tensor:
-        if self.phases is None or heard(self.conv):
+        if heard(self.conv) or (self.phases is None and not suits(h)):
             return self.conv(F.interpolate(h, scale_factor=2.0, mode="nearest"))
-        return woven(F.conv2d(h, self.phases, padding=1), self.conv.bias)
+        phases = phases_of(self.conv.weight) if self.phases is None else self.phases
+        return woven(F.conv2d(h, phases, padding=1), self.conv.bias)
 
     def settle(self) -> None:
-        """The four phases' weights, summed in float32 at least."""
-        weight = self.conv.weight.detach()
-        exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
-        phases = [halved for rows in _halved(exact, 2) for halved in _halved(rows, 3)]
-        self.phases = torch.cat(phases).to(weight.dtype).contiguous(memory_format=torch.channels_last)
+        self.phases = phases_of(self.conv.weight.detach())
+
+
+def phases_of(weight: Tensor) -> Tensor:
+    """(C', C, 3, 3) over doubled pixels -> (4 C', C, 2, 2) over the pixels themselves, summed in float32 at least."""
+    exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    phases = [halved for rows in _halved(exact, 2) for halved in _halved(rows, 3)]
+    return torch.cat(phases).to(weight.dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _halved(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from cdkit.parts import Settling, Signals, activated, added, joined
+from cdkit.parts import Settling, Signals, activated, added, biasless, joined
 from torch import Tensor, nn
 
 from cdkit_unet.common import Common
@@ -37,7 +37,8 @@ class ResnetBlock(nn.Module, Settling):
         emb = moment.emb
         h, branch = joined(self.norm1, self.norm1_site, h, skip, signals, emb)
         offset = moment.offset(self.place, self.time)[: len(h)]
-        branch = activated(self.norm2, self.norm2_site, self.conv1(branch), signals, emb, offset)
+        branch, offset = biasless(self.conv1, branch, offset)
+        branch = activated(self.norm2, self.norm2_site, branch, signals, emb, offset)
         return added(self.shortcut(h), self.conv2, self.dropout(branch), self.branch_site, signals, emb)
 
     def settle(self) -> None:

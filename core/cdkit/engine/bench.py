@@ -21,7 +21,7 @@ from cdkit.build.work import work
 from cdkit.diffusion.random import generator
 from cdkit.engine.device import mixed_precision
 from cdkit.fast import hasten
-from cdkit.fast.training import Replayed, laid_out, quick, small
+from cdkit.fast.training import Replayed, laid_out, quick
 from cdkit.model import Model
 from cdkit.model.draw import decided
 from cdkit.model.walk import Told, Walk
@@ -110,7 +110,7 @@ def prepared_train(spec: Spec, batch: int, device: torch.device, *, fast: bool) 
     x, t = torch.randn(batch, *model.shape, device=device), torch.full((batch,), 500.0, device=device)
     hurried = fast and device.type == "cuda"
     backbone = laid_out(model.backbone) if hurried else model.backbone
-    predict = Replayed(backbone) if hurried and small(backbone) else backbone
+    predict = Replayed(backbone) if hurried else backbone
     half = mixed_precision(spec.train.precision, device) == "bf16"
 
     def passes() -> None:

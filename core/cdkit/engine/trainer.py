@@ -39,7 +39,7 @@ from cdkit.engine.task import TASKS
 from cdkit.engine.unreadable import Unreadable
 from cdkit.engine.weights import load_weights
 from cdkit.errors import CheckpointError, DataError, NumericsError, UsageError
-from cdkit.fast.training import Training, laid_out, quick, small
+from cdkit.fast.training import Training, laid_out, quick
 from cdkit.parts import Dataset
 from cdkit.spec import Spec
 
@@ -99,13 +99,13 @@ class Trainer:
             reader.encoder.fit(values)  # pyright: ignore[reportCallIssue]
 
     def _hasten(self) -> None:
-        """Laid out for a GPU; a small network's passes are replayed, where they alone make the gradients of one update."""
+        """Laid out for a GPU; the backbone's passes are replayed, where they alone make the gradients of one update."""
         if not self.quick:
             return
         laid_out(self.model.backbone)
         alone = self.spec.lora is None and self.options.accumulate == 1 and self.ranks.world == 1
         alone = alone and not (self.options.compile or self.options.recompute)
-        if self.spec.task == "denoise" and alone and small(self.model.backbone):
+        if self.spec.task == "denoise" and alone:
             self.model.pace = Training(self.model.backbone)
 
     # ----------------------------------------------------------------- beginning

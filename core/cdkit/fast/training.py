@@ -1,9 +1,9 @@
-"""Training sooner: channels side by side, kernels of our own, and for a small network every pass forward and back replayed."""
+"""Training sooner: channels side by side, kernels of our own, and every pass forward and back replayed where there is room."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +13,6 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from cdkit.fast.attention import best_attention
 from cdkit.fast.convolution import tried_convolutions
-from cdkit.fast.recent import Recent
 from cdkit.fast.shapes import shapes
 from cdkit.kernels import fast
 from cdkit.model.plain import Plain
@@ -22,8 +21,9 @@ from cdkit.parts import Signals
 if TYPE_CHECKING:
     from cdkit.model.network import Network
 
-SMALL = 100_000_000  # weights; a larger network keeps its GPU busy without being replayed
-KEPT = 4  # lengths of text, say
+SMALL = 100_000_000  # weights; what a larger network keeps of a pass is held for one shape alone
+KEPT = 4  # shapes, of text of different lengths, say
+UNTRIED = 2  # passes of a larger network before it is known what they need
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def small(network: nn.Module) -> bool:
 
 
 class Training(Plain):
-    """How a small model learns on a GPU: its backbone's passes are replayed. It draws plainly.
+    """How a model learns on a GPU: its backbone's passes are replayed. It draws plainly.
 
     The backbone holds every weight that the passes change: no LoRA beside it, and one pass an update, for a second would
     overwrite the gradients of the first.
@@ -62,18 +62,43 @@ class Training(Plain):
 
 
 class Replayed:
-    """backbone(x, t, signals) with gradients, recorded once for each shape of what it is told, forward and back."""
+    """backbone(x, t, signals) with gradients, recorded once for each shape of what it is told, forward and back.
 
-    def __init__(self, backbone: nn.Module, most: int = KEPT) -> None:
+    Of a small network the first few shapes; of a larger one the first, if what a pass needs is there twice more. Other shapes
+    are not replayed.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
         self._backbone = backbone
-        self._held: Recent[Callable[..., Tensor]] = Recent(most)
+        self._most, self._untried = (KEPT, 0) if small(backbone) else (1, UNTRIED)
+        self._held: dict[Hashable, Callable[..., Tensor]] = {}
 
     def __call__(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
         leaves, spec = tree_flatten(signals)
         asks = tuple(leaf.requires_grad for leaf in leaves)
         x = x.contiguous(memory_format=torch.channels_last)
         key = (shapes([x, t, *leaves]), asks, repr(spec), torch.is_autocast_enabled("cuda"))
-        return self._held.get(key, lambda: recorded(self._backbone, spec, x, t, leaves))(x, t, *leaves)
+        if key not in self._held:
+            if not self._may():
+                return self._backbone(x, t, signals)
+            self._held[key] = recorded(self._backbone, spec, x, t, leaves)
+        return self._held[key](x, t, *leaves)
+
+    def _may(self) -> bool:
+        """May another shape be recorded?"""
+        if len(self._held) >= self._most:
+            return False
+        self._untried -= 1
+        if self._untried == -1 and self._most == 1 and not roomy():
+            self._most = 0
+        return self._untried < 0 and self._most > 0
+
+
+def roomy() -> bool:
+    """Is what the passes so far needed there twice more: once while they are tried for the recording, and once in it?"""
+    free, _ = torch.cuda.mem_get_info()
+    idle = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return free + idle >= 2 * (torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated())
 
 
 class Flat(nn.Module):
@@ -89,6 +114,7 @@ class Flat(nn.Module):
 
 def recorded(backbone: nn.Module, spec: TreeSpec, x: Tensor, t: Tensor, leaves: list[Tensor]) -> Callable[..., Tensor]:
     """One recording; casts of weights are not kept from step to step, as weights change."""
+    torch.cuda.empty_cache()
     like = tuple(leaf.detach().clone().requires_grad_(leaf.requires_grad) for leaf in (x, t, *leaves))
     with torch.autocast("cuda", torch.bfloat16, enabled=torch.is_autocast_enabled("cuda"), cache_enabled=False):
         made: Any = torch.cuda.make_graphed_callables(Flat(backbone, spec), like, allow_unused_input=True)

@@ -3,8 +3,8 @@
 What is exported computes the plain mathematics unless `fast()` is on and the tensors lie on a GPU as the kernel needs them.
 """
 
-from cdkit.kernels.gate import gelu_gate
-from cdkit.kernels.norm import joined_normalised, joins, normalised
+from cdkit.kernels.gate import gates, gelu_gate
+from cdkit.kernels.norm import joined_normalised, joins, normalised, suits
 from cdkit.kernels.phases import woven
 from cdkit.kernels.plus import adds, plus
 from cdkit.kernels.rows import layer_normed, opened, opens
@@ -13,6 +13,7 @@ from cdkit.kernels.switch import fast, is_fast
 __all__ = [
     "adds",
     "fast",
+    "gates",
     "gelu_gate",
     "is_fast",
     "joined_normalised",
@@ -22,5 +23,6 @@ __all__ = [
     "opened",
     "opens",
     "plus",
+    "suits",
     "woven",
 ]

@@ -8,13 +8,18 @@ from torch.nn import functional as F
 from cdkit.kernels.switch import has_triton, is_fast
 
 
-def gelu_gate(both: Tensor) -> Tensor:
-    """(..., 2 K), values first and gates second -> (..., K); gelu is exact."""
-    if is_fast() and both.is_cuda and has_triton() and both.is_contiguous():
+def gates(x: Tensor) -> bool:
+    """Is there a kernel for what a product makes of x (..., C)?"""
+    return is_fast() and x.is_cuda and has_triton()
+
+
+def gelu_gate(both: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(..., 2 K), values first and gates second, with a bias (2 K,) still to be added or none -> (..., K); gelu is exact."""
+    if gates(both) and both.is_contiguous():
         from cdkit.kernels.gate_triton import GeluGateFunction
 
-        return GeluGateFunction.apply(both)
-    return plain(both)
+        return GeluGateFunction.apply(both, bias)
+    return plain(both if bias is None else both + bias)
 
 
 def plain(both: Tensor) -> Tensor:

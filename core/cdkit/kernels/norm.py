@@ -28,11 +28,9 @@ def normalised(
     h (B, C, H, W); weight and bias (C,) of the normalisation (Wu and He 2018, arXiv 1803.08494); scale, shift and offset (B, C)
     or None for nothing, scale and shift both or neither. silu: False leaves the activation out.
     """
-    if _suits(h):
+    if suits(h):
         from cdkit.kernels.norm_function import GroupNormFunction
 
-        if offset is not None and torch.is_grad_enabled():
-            h, offset = h + offset.to(h.dtype)[:, :, None, None], None
         return GroupNormFunction.apply(h, weight, bias, scale, shift, offset, groups, eps, silu)
     h = h if offset is None else h + offset[:, :, None, None]
     out = F.group_norm(h, groups, weight, bias, eps)
@@ -43,7 +41,7 @@ def normalised(
 
 def joins(h: Tensor, skip: Tensor) -> bool:
     """Is there a kernel of `joined_normalised` for the two? Not while gradients are asked for."""
-    return _suits(h) and _suits(skip) and h.dtype == skip.dtype and not torch.is_grad_enabled()
+    return suits(h) and suits(skip) and h.dtype == skip.dtype and not torch.is_grad_enabled()
 
 
 def joined_normalised(
@@ -63,7 +61,7 @@ def joined_normalised(
     return forward_of_two(h, skip, groups, Told(weight, bias, scale, shift), eps=eps)
 
 
-def _suits(h: Tensor) -> bool:
+def suits(h: Tensor) -> bool:
     """A map on a GPU whose channels lie side by side, and not also as rows and columns do."""
     return (
         is_fast()

@@ -124,8 +124,17 @@ def _in_parts(
     )  # fmt: skip
 
 
-def backward(x: Tensor, dy: Tensor, told: Told, mean: Tensor, rstd: Tensor, *, silu: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """dx, and for each sample and channel the sums of the gradient and of the gradient times the normalised value, (B, C)."""
+class Slopes(NamedTuple):
+    """dx; over pixels, (B, C): the sums of the gradient and of the gradient times the normalised value; the offset's gradient."""
+
+    dx: Tensor
+    first: Tensor
+    second: Tensor
+    doffset: Tensor | None
+
+
+def backward(x: Tensor, dy: Tensor, told: Told, offset: Tensor | None, mean: Tensor, rstd: Tensor, *, silu: bool) -> Slopes:
+    """Of y's gradient, channels side by side as x."""
     b, c, rows, columns = x.shape
     groups, pixels = mean.shape[1], rows * columns
     width = c // groups
@@ -133,16 +142,22 @@ def backward(x: Tensor, dy: Tensor, told: Told, mean: Tensor, rstd: Tensor, *, s
     bp = 4096 // bc
     rounds = rounds_of(b * pixels * c // (bp * bc * FEW))
     chunks = -(-pixels // (bp * rounds))
-    sums = torch.empty((2, b, chunks, c), dtype=torch.float32, device=x.device)
+    sums = torch.empty((2 if offset is None else 3, b, chunks, c), dtype=torch.float32, device=x.device)
     shapes = {"WIDTH": width, "BP": bp, "BC": bc, "TOLD": told.scale is not None, "SILU": silu, "num_warps": 4}
+    read = (x, dy, mean, rstd, *told.pointers, *moving(x, offset))
     kernels.slopes[(b, chunks, -(-c // bc))](
-        x, dy, mean, rstd, *told.pointers, sums, pixels, c, groups, chunks, ROUNDS=rounds, **shapes
+        *read, sums, pixels, c, groups, chunks, ROUNDS=rounds, MOVED=offset is not None, **shapes
     )  # fmt: skip
-    first, second = sums.sum(2)
+    first, second, *values = sums.sum(2)
     weight = told.weight.float() if told.scale is None else told.weight.float() * (1 + told.scale.float())
     m1, m2 = ((weight * each).view(b, groups, width).sum(2) / (width * pixels) for each in (first, second))
     dx = torch.empty_like(x)
     kernels.descend[(b, -(-pixels // bp), -(-c // bc))](
-        x, dy, dx, mean, rstd, *told.pointers, m1.contiguous(), m2.contiguous(), pixels, c, groups, **shapes
+        x, dy, dx, *read[2:], m1.contiguous(), m2.contiguous(), pixels, c, groups, MOVED=offset is not None, **shapes
     )  # fmt: skip
-    return dx, first, second
+    doffset = None
+    if values:  # dx summed over the pixels, without reading it
+        of_groups = (form.repeat_interleave(width, dim=1) for form in (rstd, pixels * m1, m2))
+        r, below, tilt = of_groups
+        doffset = r * (weight * first - below - tilt * values[0])
+    return Slopes(dx, first, second, doffset)

@@ -155,8 +155,8 @@ def spread(
 
 
 @triton.jit
-def _slope(x, dy, mean, rstd, weight, bias, scale, shift, b, p, c, P, C, G, WIDTH: tl.constexpr, TOLD: tl.constexpr,
-           SILU: tl.constexpr):  # fmt: skip
+def _slope(x, dy, mean, rstd, weight, bias, scale, shift, offset, away, b, p, c, P, C, G, WIDTH: tl.constexpr,
+           TOLD: tl.constexpr, MOVED: tl.constexpr, SILU: tl.constexpr):  # fmt: skip
     """The normalised value and the gradient before the activation, at pixels p and channels c; 0 outside."""
     counts = c < C
     inside = (p < P)[:, None] & counts[None, :]
@@ -165,6 +165,8 @@ def _slope(x, dy, mean, rstd, weight, bias, scale, shift, b, p, c, P, C, G, WIDT
     d = tl.load(dy + at, mask=inside, other=0.0).to(tl.float32)
     g = b * G + c // WIDTH
     m, r = tl.load(mean + g, mask=counts, other=0.0), tl.load(rstd + g, mask=counts, other=0.0)
+    if MOVED:
+        m -= tl.load(offset + b * away + c, mask=counts, other=0.0).to(tl.float32)
     u = tl.where(inside, (v - m[None, :]) * r[None, :], 0.0)
     w, o = _affine(weight, bias, scale, shift, b, c, C, counts, TOLD)
     if SILU:
@@ -176,33 +178,42 @@ def _slope(x, dy, mean, rstd, weight, bias, scale, shift, b, p, c, P, C, G, WIDT
 
 @triton.jit
 def slopes(
-    x, dy, mean, rstd, weight, bias, scale, shift, sums, P, C, G, chunks,
-    WIDTH: tl.constexpr, ROUNDS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, TOLD: tl.constexpr, SILU: tl.constexpr,
+    x, dy, mean, rstd, weight, bias, scale, shift, offset, away, sums, P, C, G, chunks,
+    WIDTH: tl.constexpr, ROUNDS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, TOLD: tl.constexpr, MOVED: tl.constexpr,
+    SILU: tl.constexpr,
 ):  # fmt: skip
-    """One program: one sample, ROUNDS * BP pixels, BC channels -> sums (2, B, chunks, C)."""
+    """One program: one sample, ROUNDS * BP pixels, BC channels -> sums (2, B, chunks, C); MOVED: (3, B, chunks, C), the last of
+    the normalised values alone."""
     b, chunk = tl.program_id(0), tl.program_id(1)
     c = tl.program_id(2) * BC + tl.arange(0, BC)
-    first, second = tl.zeros((BC,), tl.float32), tl.zeros((BC,), tl.float32)
+    first, second, third = tl.zeros((BC,), tl.float32), tl.zeros((BC,), tl.float32), tl.zeros((BC,), tl.float32)
     for i in range(ROUNDS):
         p = (chunk * ROUNDS + i) * BP + tl.arange(0, BP)
-        u, d, _, _, _, _ = _slope(x, dy, mean, rstd, weight, bias, scale, shift, b, p, c, P, C, G, WIDTH, TOLD, SILU)
+        u, d, _, _, _, _ = _slope(
+            x, dy, mean, rstd, weight, bias, scale, shift, offset, away, b, p, c, P, C, G, WIDTH, TOLD, MOVED, SILU
+        )  # fmt: skip
         first += tl.sum(d, axis=0)
         second += tl.sum(d * u, axis=0)
+        third += tl.sum(u, axis=0)
     at = (b * chunks + chunk) * C + c
     tl.store(sums + at, first, mask=c < C)
     tl.store(sums + tl.num_programs(0) * chunks * C + at, second, mask=c < C)
+    if MOVED:
+        tl.store(sums + 2 * tl.num_programs(0) * chunks * C + at, third, mask=c < C)
 
 
 @triton.jit
 def descend(
-    x, dy, dx, mean, rstd, weight, bias, scale, shift, m1, m2, P, C, G,
-    WIDTH: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, TOLD: tl.constexpr, SILU: tl.constexpr,
+    x, dy, dx, mean, rstd, weight, bias, scale, shift, offset, away, m1, m2, P, C, G,
+    WIDTH: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, TOLD: tl.constexpr, MOVED: tl.constexpr, SILU: tl.constexpr,
 ):  # fmt: skip
     """One program: one sample, BP pixels, BC channels: dx = rstd (w d - m1 - u m2), m1 and m2 (B, G) means over a group."""
     b = tl.program_id(0)
     p = tl.program_id(1) * BP + tl.arange(0, BP)
     c = tl.program_id(2) * BC + tl.arange(0, BC)
-    u, d, w, r, at, inside = _slope(x, dy, mean, rstd, weight, bias, scale, shift, b, p, c, P, C, G, WIDTH, TOLD, SILU)
+    u, d, w, r, at, inside = _slope(
+        x, dy, mean, rstd, weight, bias, scale, shift, offset, away, b, p, c, P, C, G, WIDTH, TOLD, MOVED, SILU
+    )  # fmt: skip
     g = b * G + c // WIDTH
     a1, a2 = tl.load(m1 + g, mask=c < C, other=0.0), tl.load(m2 + g, mask=c < C, other=0.0)
     out = r[None, :] * (w[None, :] * d - a1[None, :] - u * a2[None, :])

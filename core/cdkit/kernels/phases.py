@@ -14,10 +14,10 @@ def woven(phases: Tensor, bias: Tensor | None = None) -> Tensor:
     Phase (i, j), channels (2 i + j) C and on, holds at (y + i, x + j) what belongs at (2 y + i, 2 x + j); its row and column that
     answer to nothing are left out.
     """
-    if is_fast() and phases.is_cuda and has_triton() and _alone(phases):
-        from cdkit.kernels.phases_triton import launch
+    if is_fast() and phases.is_cuda and has_triton() and phases.is_contiguous(memory_format=torch.channels_last):
+        from cdkit.kernels.phases_triton import WovenFunction
 
-        return launch(phases, bias)
+        return WovenFunction.apply(phases, bias)
     channels, h, w = phases.shape[1] // 4, phases.shape[2] - 1, phases.shape[3] - 1
     parts = [phases[:, n * channels : (n + 1) * channels, i : i + h, j : j + w] for n, (i, j) in enumerate(PLACES)]
     rows = [torch.stack(pair, dim=-1).flatten(-2) for pair in (parts[:2], parts[2:])]
@@ -26,8 +26,3 @@ def woven(phases: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
-
-
-def _alone(phases: Tensor) -> bool:
-    """Channels side by side, and nobody asks for gradients."""
-    return not torch.is_grad_enabled() and phases.is_contiguous(memory_format=torch.channels_last)

@@ -9,15 +9,12 @@ from cdkit.kernels.switch import has_triton, is_fast
 
 
 def adds(h: Tensor) -> bool:
-    """Is there a kernel for h (B, C, H, W)? Not while gradients are asked for."""
-    return (
-        is_fast() and not torch.is_grad_enabled() and h.is_cuda and has_triton()
-        and h.is_contiguous(memory_format=torch.channels_last)
-    )  # fmt: skip
+    """Is there a kernel for h (B, C, H, W)?"""
+    return is_fast() and h.is_cuda and has_triton() and h.is_contiguous(memory_format=torch.channels_last)
 
 
 def plus(h: Tensor, more: Tensor, bias: Tensor) -> Tensor:
-    """h + more + bias: maps (B, C, H, W) with channels side by side, for which `adds` holds, and bias (C,)."""
-    from cdkit.kernels.plus_triton import launch
+    """h + more + bias: maps (B, C, H, W) with channels side by side, for which `adds` holds, and bias (C,); in h's dtype."""
+    from cdkit.kernels.plus_triton import PlusFunction
 
-    return launch(h, more, bias)
+    return PlusFunction.apply(h, more, bias)

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -33,3 +35,18 @@ def launch(h: Tensor, more: Tensor, bias: Tensor) -> Tensor:
     more = more.contiguous(memory_format=torch.channels_last)
     _plus[(triton.cdiv(n, ROWS), triton.cdiv(c, COLUMNS))](h, more, bias, out, n, c, ROWS=ROWS, COLUMNS=COLUMNS)
     return out
+
+
+class PlusFunction(torch.autograd.Function):
+    """`plus` of maps on a GPU; nothing is kept for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, more: Tensor, bias: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.dtypes = more.dtype, bias.dtype
+        return launch(h, more, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (grad,) = grads
+        more, bias = ctx.dtypes
+        return grad, grad.to(more), grad.sum((0, 2, 3), dtype=torch.float32).to(bias)

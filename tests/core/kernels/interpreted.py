@@ -9,10 +9,11 @@ import json
 import sys
 
 import torch
-from cdkit.kernels import norm_launch, normalised, phases_triton, rows_triton, woven
+from cdkit.kernels import gate_triton, norm_launch, normalised, phases_triton, rows_triton, woven
 from cdkit.kernels.gate_triton import GeluGateFunction
 from cdkit.kernels.norm_function import GroupNormFunction
-from cdkit.kernels.plus_triton import launch
+from cdkit.kernels.phases_triton import WovenFunction
+from cdkit.kernels.plus_triton import PlusFunction, launch
 from cdkit.kernels.rows_triton import LayerNormFunction
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,13 +49,20 @@ def group_norm(shape: tuple[int, ...], groups: int, *, told: bool, silu: bool) -
     return worst(found, normalised(x64, groups, w, b, eps=1e-5, silu=silu, scale=scale, shift=shift), inputs)
 
 
-def moved(shape: tuple[int, ...], groups: int) -> float:
-    """With an offset a channel, which only drawing has."""
-    x = torch.randn(*shape).to(memory_format=torch.channels_last)
-    offset = torch.randn(shape[0], 3 * shape[1])[:, shape[1] : 2 * shape[1]]  # a part of what all blocks are told
-    w, b = torch.randn(shape[1]), torch.randn(shape[1])
-    found, *_ = norm_launch.forward(x, groups, norm_launch.Told(w, b, None, None), offset, eps=1e-5, silu=True)
-    return apart(found, normalised(x.double(), groups, w.double(), b.double(), eps=1e-5, silu=True, offset=offset.double()))
+def moved(shape: tuple[int, ...], groups: int, *, told: bool) -> float:
+    """With an offset a channel, a part of what all blocks are told."""
+    channels = shape[1]
+    x, x64 = pair(*shape, mean=3.0)
+    x = x.detach().to(memory_format=torch.channels_last).requires_grad_()
+    wide, wide64 = pair(shape[0], 3 * channels)
+    inputs = [(x, x64), pair(channels), pair(channels), (wide, wide64)]
+    inputs += [pair(*shape[:2]), pair(*shape[:2])] if told else []
+    (_, _), (w, w64), (b, b64), _, *rest = inputs
+    (scale, scale64), (shift, shift64) = rest if told else ((None, None), (None, None))
+    offset, offset64 = (both[:, channels : 2 * channels] for both in (wide, wide64))
+    found = GroupNormFunction.apply(x, w, b, scale, shift, offset, groups, 1e-5, True)
+    wanted = normalised(x64, groups, w64, b64, eps=1e-5, silu=True, scale=scale64, shift=shift64, offset=offset64)
+    return worst(found, wanted, inputs)
 
 
 def two(shape: tuple[int, ...], more: int, groups: int) -> float:
@@ -75,7 +83,8 @@ def main() -> None:
         found[f"group norm, {name}"] = group_norm((2, 20, 6, 5), 2, told=False, silu=True)
         found[f"group norm, {name}, told"] = group_norm((2, 12, 9, 7), 3, told=True, silu=True)
         found[f"group norm, {name}, no SiLU"] = group_norm((1, 30, 24, 5), 5, told=False, silu=False)
-        found[f"group norm, {name}, moved"] = moved((2, 20, 6, 5), 4)
+        found[f"group norm, {name}, moved"] = moved((2, 20, 6, 5), 4, told=False)
+        found[f"group norm, {name}, moved and told"] = moved((3, 12, 9, 7), 3, told=True)
         found[f"group norm, {name}, of two"] = two((2, 70, 6, 5), 30, 5)
     for shares in (rows_triton.SHARES, 2):
         rows_triton.SHARES = shares
@@ -84,15 +93,32 @@ def main() -> None:
         found[f"layer norm, {shares}"] = worst(LayerNormFunction.apply(x, w, b, 1e-5), F.layer_norm(x64, (40,), w64, b64), inputs)
     both, both64 = pair(3, 5, 600)
     value, gate = both64.chunk(2, -1)
-    found["gelu gate"] = worst(GeluGateFunction.apply(both), value * F.gelu(gate), [(both, both64)])
+    found["gelu gate"] = worst(GeluGateFunction.apply(both, None), value * F.gelu(gate), [(both, both64)])
+    for shares in (gate_triton.SHARES, 2):
+        gate_triton.SHARES = shares
+        inputs = [pair(3, 25, 600), pair(600)]
+        (both, both64), (bias, bias64) = inputs
+        value, gate = (both64 + bias64).chunk(2, -1)
+        found[f"gelu gate, bias, {shares}"] = worst(GeluGateFunction.apply(both, bias), value * F.gelu(gate), inputs)
     h, more, bias = torch.randn(2, 70, 5, 3).to(memory_format=torch.channels_last), torch.randn(2, 70, 5, 3), torch.randn(70)
     found["plus"] = apart(launch(h, more, bias), h.double() + more.double() + bias.double()[:, None, None])
+    inputs = [pair(2, 70, 5, 3), pair(2, 70, 5, 3), pair(70)]
+    (h, h64), (more, more64), (bias, bias64) = inputs
+    h = h.detach().to(memory_format=torch.channels_last).requires_grad_()
+    inputs[0] = (h, h64)
+    found["plus, gradients"] = worst(PlusFunction.apply(h, more, bias), h64 + more64 + bias64[:, None, None], inputs)
     x, w, b, bias = torch.randn(7, 40), torch.randn(40), torch.randn(40), torch.randn(40)
     normed, _, _, beside = rows_triton.forward(x, w, b, 1e-5, bias)
     found["layer norm, opened"] = apart(normed, F.layer_norm(x.double(), (40,), w.double(), b.double(), 1e-5))
     found["layer norm, what is added to"] = apart(beside, x.double() + bias.double())
     phases = torch.randn(2, 12, 4, 6).to(memory_format=torch.channels_last)
     found["phases"] = apart(phases_triton.launch(phases, None), woven(phases.double()))
+    inputs = [pair(2, 12, 4, 6), pair(3)]
+    (phases, phases64), (bias, bias64) = inputs
+    phases = phases.detach().to(memory_format=torch.channels_last).requires_grad_()
+    inputs[0] = (phases, phases64)
+    found["phases, gradients"] = worst(WovenFunction.apply(phases, bias), woven(phases64, bias64), inputs)
+    phases, bias = phases.detach(), bias.detach()
     found["phases, bias"] = apart(phases_triton.launch(phases, bias[:3]), woven(phases.double(), bias[:3].double()))
     json.dump(found, sys.stdout)
 
