@@ -17,7 +17,8 @@ import torch
 from cdkit.build import assemble
 from cdkit.engine.ema import Ema
 from cdkit.engine.optimizer import make_optimizer
-from cdkit.fast.training import Replayed, laid_out, quick
+from cdkit.fast.replayed import Replayed
+from cdkit.fast.training import laid_out, quick
 from cdkit.model import Model
 from cdkit.parts import Stream
 from cdkit.spec import TrainSection, read_spec

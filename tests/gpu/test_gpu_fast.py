@@ -12,7 +12,8 @@ from cdkit.build import assemble
 from cdkit.conditions import Count
 from cdkit.engine.load import load
 from cdkit.fast import hasten
-from cdkit.fast.training import Replayed, quick
+from cdkit.fast.replayed import Replayed
+from cdkit.fast.training import quick
 from cdkit.kernels import fast, gelu_gate, layer_normed, normalised
 from cdkit.model import Model
 from cdkit.spec import read_spec

@@ -21,7 +21,8 @@ from cdkit.build.work import work
 from cdkit.diffusion.random import generator
 from cdkit.engine.device import mixed_precision
 from cdkit.fast import hasten
-from cdkit.fast.training import Replayed, laid_out, quick
+from cdkit.fast.replayed import Replayed
+from cdkit.fast.training import laid_out, quick
 from cdkit.model import Model
 from cdkit.model.draw import decided
 from cdkit.model.walk import Told, Walk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,10 +32,10 @@ KEPT = 4  # recordings that are held: each holds the memory of its activations
 
 
 class Fast(Plain):
-    """Belongs to one model, whose weights do not change any more."""
+    """Belongs to one model, whose weights do not change any more. exact: encoders' products in float32, whole."""
 
-    def __init__(self, model: Model, *, graphs: bool) -> None:
-        self.graphs = graphs
+    def __init__(self, model: Model, *, graphs: bool, exact: bool) -> None:
+        self.graphs, self.exact = graphs, exact
         self._stepped = Stepped(model.backbone, KEPT)
         self._loops: Recent[Captured | None] = Recent(KEPT)
         self._silent: dict[str, Stream | None] = {}
@@ -79,7 +79,7 @@ class Fast(Plain):
 
     @contextmanager
     def _reading(self, network: Network) -> Generator[None]:
-        with self._on(), tensor_float(network.device):
+        with self._on(), nullcontext() if self.exact else tensor_float(network.device):
             yield
 
     def _loop(self, network: Network, walk: Walk) -> Captured | None:

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS, COLUMNS = 8, 256  # of a tile
-SHARES = 264  # programs that sum gradients of a bias: two for each multiprocessor of an H100
+SHARES = 528  # programs that sum gradients of a bias: four for each multiprocessor of an H100
 
 
 @triton.jit
