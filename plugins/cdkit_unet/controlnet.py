@@ -71,7 +71,7 @@ class ControlNet(UNet):
 
     def _said(self, x: Tensor, t: Tensor, signals: Signals) -> Iterator[tuple[str, Tensor]]:
         """What the second half has to say at every skip site, by the site's name."""
-        h, skips, _ = self.control.encode(x, t, signals)
+        h, skips = self.control.encode(x, t, signals)
         for place, (zero, skip) in enumerate(zip(self.zero, skips, strict=True)):
             yield f"skip.{place}", zero(skip)
         yield "skip.mid", self.mid_zero(h)

@@ -41,7 +41,7 @@ class Kept(NamedTuple):
 
 
 class Half(nn.Module, Settling):
-    """x (B, C, H, W), t (B,) -> h at the lowest resolution, every skip, and the moment."""
+    """x (B, C, H, W), t (B,) -> h at the lowest resolution and every skip."""
 
     def __init__(self, common: Common, geometry: Geometry) -> None:
         super().__init__()
@@ -56,17 +56,22 @@ class Half(nn.Module, Settling):
         self.down = nn.ModuleList(levels)
         self.kept = [Kept(width, 1), *(Kept(*skip) for level in levels for skip in level.kept)]
         self.mid = Middle(common, widths[-1], geometry.multiple, depth=geometry.middle)
+        self.passes = tuple(made for level in levels for made in level.passes())
 
-    def encode(self, x: Tensor, t: Tensor, signals: Signals) -> tuple[Tensor, list[Tensor], Moment]:
-        """The way down and the middle: h at the lowest resolution, every skip in the order made, and the moment."""
+    def encode(self, x: Tensor, t: Tensor, signals: Signals) -> tuple[Tensor, list[Tensor]]:
+        """The way down and the middle: h at the lowest resolution, and every skip in the order made."""
+        skip, moment = self.begin(x, t, signals)
+        skips = [skip]
+        for down in self.passes:
+            skips.append(down(skips[-1], moment, signals))
+        return self.mid(skips[-1], moment, signals), skips
+
+    def begin(self, x: Tensor, t: Tensor, signals: Signals) -> tuple[Tensor, Moment]:
+        """The first skip, and the moment."""
         check_size(x, self.multiple)
         emb = self.time(t, x.dtype)
         emb = self.embed_site(emb, signals, emb)
-        moment = self._moment(emb)
-        skips = [self.input_site(self.stem(x), signals, emb)]
-        for level in self.down:
-            skips += level(skips[-1], moment, signals)
-        return self.mid(skips[-1], moment, signals), skips, moment
+        return self.input_site(self.stem(x), signals, emb), self._moment(emb)
 
     def _moment(self, emb: Tensor) -> Moment:
         return Moment(emb, self.projections(emb) if self.projections is not None else ())

@@ -1,16 +1,16 @@
-"""The levels of the U-Net: down, middle, up. Every block on the way down leaves a skip; every block on the way up takes one."""
+"""The levels of the U-Net: down, middle, up. Every pass on the way down leaves a skip; every pass on the way up takes one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 
-import torch
 from cdkit.parts import Signals
 from torch import Tensor, nn
 
 from cdkit_unet.common import Common
 from cdkit_unet.moment import Moment
+from cdkit_unet.passes import Pass
 from cdkit_unet.resample import Downsample, Upsample
 from cdkit_unet.resnet import ResnetBlock
 from cdkit_unet.transformer import spatial
@@ -28,13 +28,9 @@ class DownLevel(nn.Module):
         # Widths and strides of the skips that it leaves, in order.
         self.kept = [(out, stride)] * blocks + [(out, 2 * stride)] * len(self.downsample)
 
-    def forward(self, h: Tensor, moment: Moment, signals: Signals) -> list[Tensor]:
-        """Every map that it makes, in order: the skips; the last of them is what the next level starts from."""
-        made: list[Tensor] = []
-        for res, attn in zip(self.res, self.attn, strict=True):
-            h = attn(res(h, moment, signals), moment.emb, signals)
-            made.append(h)
-        return made + [down(h) for down in self.downsample]
+    def passes(self) -> list[Pass]:
+        """One for every skip that it leaves, in order."""
+        return [*map(Pass, self.res, self.attn), *(Pass(resample=down) for down in self.downsample)]
 
 
 class Middle(nn.Module):
@@ -63,13 +59,10 @@ class UpLevel(nn.Module):
         self.res, self.attn = _blocks(common, name, inputs, out, stride, depth=depth)
         self.upsample = nn.ModuleList([Upsample(out)] if level else [])
 
-    def forward(self, h: Tensor, skips: Sequence[Tensor], moment: Moment, signals: Signals) -> Tensor:
-        """h and as many skips as it has blocks, in the order in which they are joined."""
-        for skip, res, attn in zip(skips, self.res, self.attn, strict=True):
-            h = attn(res(torch.cat([h, skip], dim=1), moment, signals), moment.emb, signals)
-        for up in self.upsample:
-            h = up(h)
-        return h
+    def passes(self) -> list[Pass]:
+        """One for every skip that it takes, in order."""
+        changes = [None] * (len(self.res) - len(self.upsample)) + [*self.upsample]
+        return [Pass(res, attn, up) for res, attn, up in zip(self.res, self.attn, changes, strict=True)]
 
 
 def _blocks(

@@ -8,7 +8,7 @@ that it is told shows before it has learned a step or two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import lcm
 from typing import Any, Literal
 
@@ -20,8 +20,8 @@ from cdkit_unet.common import Common
 from cdkit_unet.half import Half, Kept, geometry_of
 from cdkit_unet.heads import Heads
 from cdkit_unet.levels import UpLevel
-from cdkit_unet.moment import Moment
 from cdkit_unet.norm import SMALLEST_GROUP
+from cdkit_unet.passes import Below, Bottom, Pass, joined
 from cdkit_unet.zero import zeroed
 
 NARROW = 16  # channels of a narrow twin, or the least multiple of them that its heads divide
@@ -59,26 +59,22 @@ class UNet(Half, Backbone):
         geometry = geometry_of(sample.channels, width, mult, blocks, attention, depth)
         super().__init__(common, geometry)
         widths = geometry.widths
-        self.joined = blocks + 1  # skips that one level on the way up takes
         self.skip_sites = skip_sites(common, self.kept)
         self.mid_skip_site = common.open("skip.mid", "skip", "map", widths[-1], self.multiple)
-        self.up = _up(common, [*widths, widths[-1]], [skip.width for skip in self.kept], blocks, geometry.depths)
+        levels = _up(common, [*widths, widths[-1]], [skip.width for skip in self.kept], blocks, geometry.depths)
+        self.up = nn.ModuleList(levels)
+        *ups, last = [made for level in levels for made in level.passes()]
+        self.last = (last,)
+        self.below = nested(self.passes, ups, self.skip_sites, Bottom(self.mid, self.mid_skip_site))
         self.norm = common.norm(widths[0])
         self.norm_site = common.open("out.norm", "norm", "map", widths[0], 1)
         self.out = zeroed(nn.Conv2d(widths[0], sample.channels, 3, padding=1))
 
     def forward(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
-        h, skips, moment = self.encode(x, t, signals)
-        return self.decode(h, skips, moment, signals)
-
-    def decode(self, h: Tensor, skips: Sequence[Tensor], moment: Moment, signals: Signals) -> Tensor:
-        """The way up, taking the skips from the last to the first."""
-        emb = moment.emb
-        left = [site(skip, signals, emb) for site, skip in zip(self.skip_sites, skips, strict=True)]
-        h = self.mid_skip_site(h, signals, emb)
-        for level in self.up:
-            h = level(h, [left.pop() for _ in range(self.joined)], moment, signals)
-        return self.out(activated(self.norm, self.norm_site, h, signals, emb))
+        skip, moment = self.begin(x, t, signals)
+        deep = self.below[0](skip, moment, signals)
+        h = self.last[0](joined(deep, self.skip_sites[0](skip, signals, moment.emb)), moment, signals)
+        return self.out(activated(self.norm, self.norm_site, h, signals, moment.emb))
 
     def adaptable(self) -> Mapping[str, Adaptable]:
         """Every Linear and Conv2d by its path."""
@@ -101,14 +97,22 @@ def skip_sites(common: Common, kept: Sequence[Kept]) -> nn.ModuleList:
     )
 
 
-def _up(common: Common, widths: Sequence[int], kept: Sequence[int], blocks: int, depths: Sequence[int]) -> nn.ModuleList:
+def nested(downs: Sequence[Pass], ups: Sequence[Pass], sites: Iterable[nn.Module], bottom: Bottom) -> tuple[nn.Module, ...]:
+    """What lies below each skip, the first one's first: that of one is within that of the one before. ups: the deepest first."""
+    below: list[nn.Module] = [bottom]
+    for down, up, site in zip(reversed(downs), ups, reversed(list(sites)), strict=False):  # the first skip's site lies above all
+        below.insert(0, Below(down, below[0], site, up))
+    return tuple(below)
+
+
+def _up(common: Common, widths: Sequence[int], kept: Sequence[int], blocks: int, depths: Sequence[int]) -> list[UpLevel]:
     """The levels from the coarsest on, each taking blocks + 1 of the skips that are left."""
     left = list(kept)
-    levels: list[nn.Module] = []
+    levels: list[UpLevel] = []
     for index, level in enumerate(reversed(range(len(depths)))):
         skips = [left.pop() for _ in range(blocks + 1)]
         levels.append(UpLevel(common, index, level, widths[level + 1], widths[level], skips=skips, depth=depths[level]))
-    return nn.ModuleList(levels)
+    return levels
 
 
 @hookimpl

@@ -84,7 +84,20 @@ def test_tokens_joined_at_sequence_sites_are_read_and_masked_ones_are_not(net: A
 
 
 @torch.no_grad()
-def test_every_skip_matters(net: Any) -> None:
+@pytest.mark.parametrize("name", [name for name in NETS if name.startswith("unet")])
+def test_every_skip_matters(name: str, recorder: Any, armed: Armed) -> None:
+    net = armed(UNet(recorder, SAMPLE, **NETS[name][1]))
+    x, t = picture()
+    plain = net(x, t, {})
+    for site in (site.name for site in recorder.sites if site.kind == "skip"):
+        recorder.instead = {site: torch.zeros_like}
+        assert (net(x, t, {}) - plain).abs().max() > 1e-6 * plain.abs().max(), site
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", [name for name in NETS if name.startswith("classic")])
+def test_every_skip_of_the_textbooks_matters(name: str, recorder: Any, armed: Armed) -> None:
+    net = armed(UNetClassic(recorder, SAMPLE, **NETS[name][1]))
     x, t = picture()
     h, skips, emb = net.encode(x, t, {})
     plain = net.decode(h, skips, emb, {})

@@ -224,14 +224,11 @@ def asymmetric_padding(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def skips_first_to_last(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = net.encode
-
-    def swapped(x: Tensor, t: Tensor, signals: Any) -> Any:
-        h, skips, emb = right(x, t, signals)
-        return h, [skips[1], skips[0], *skips[2:]], emb  # both are the stem's size
-
-    monkeypatch.setattr(net, "encode", swapped)
+def one_skip_twice(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second where the first belongs; both are of the stem's size, and the deeper one is joined before."""
+    seen: list[Tensor] = []
+    monkeypatch.setattr(net.skip_sites[1], "forward", lambda h, *_: seen.append(h) or h)
+    monkeypatch.setattr(net.skip_sites[0], "forward", lambda *_: seen.pop())
 
 
 MUTANTS = [
@@ -246,7 +243,7 @@ MUTANTS = [
     tanh_gelu,
     attends_before_self_attention,
     asymmetric_padding,
-    skips_first_to_last,
+    one_skip_twice,
 ]
 
 
