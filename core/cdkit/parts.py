@@ -1,7 +1,7 @@
 """The interfaces: everything that an encoder, a method, a network or a sampler has to be.
 
 The U-Net has places; a method fills places; prepare once, apply every step. What stands around a model (data sets, metrics,
-callbacks, formats) lies in files of its own, and is imported from here like the rest.
+callbacks, formats, approximations) lies in files of its own, and is imported from here like the rest.
 
 Letters in shapes, here and throughout the project: B batch, C channels or width, H W rows and columns of a
 feature map, N image tokens, L words (tokens of a condition), D width of a token, P width of a pooled vector,
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from cdkit.activated import Modulating, Modulation, activated, by_kernel
 from cdkit.adaptable import Adaptable, AdaptableModule, layers_of
 from cdkit.added import Passing, added
+from cdkit.approximating import Approximation, Around, Detour, Filled, Nested, SelfAttending
 from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
 from cdkit.figures import NonNegative, Positive, PositiveFloat, SampleShape, Unit
@@ -33,6 +34,8 @@ from cdkit.pretrained import cached_model, missing_model, model_folder, read_jso
 __all__ = [
     "Acting",
     "Adaptable",
+    "Approximation",
+    "Around",
     "Autoencoder",
     "Backbone",
     "Callback",
@@ -43,11 +46,13 @@ __all__ = [
     "DataError",
     "Dataset",
     "Denoise",
+    "Detour",
     "Encoder",
     "EnvironmentFault",
     "Examinee",
     "Example",
     "Files",
+    "Filled",
     "Foreign",
     "Format",
     "Grid",
@@ -62,6 +67,7 @@ __all__ = [
     "Modulating",
     "Modulation",
     "Mount",
+    "Nested",
     "NonNegative",
     "Passing",
     "Positive",
@@ -69,6 +75,7 @@ __all__ = [
     "PromptError",
     "SampleShape",
     "Sampler",
+    "SelfAttending",
     "SequenceTap",
     "Settling",
     "Signal",

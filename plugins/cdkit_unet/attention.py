@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import torch
-from cdkit.parts import Joined, Settling
+from cdkit.parts import Joined, SelfAttending, Settling
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class SelfAttention(nn.Module, Settling):
+class SelfAttention(nn.Module, SelfAttending, Settling):
     """Joined tokens (B, N + M, C) -> (B, N, C): the first n rows ask, all rows that the mask counts answer, and what was joined
     as keys and values.
 
     Queries of the other rows would be thrown away with their answers, so they are never made.
     """
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, stride: int = 1) -> None:
         super().__init__()
         self.heads = heads
+        self.stride = stride
         self.to_q = nn.Linear(channels, channels, bias=False)
         self.to_k = nn.Linear(channels, channels, bias=False)
         self.to_v = nn.Linear(channels, channels, bias=False)

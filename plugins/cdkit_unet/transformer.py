@@ -23,7 +23,7 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
         self.sequence = common.open(f"{name}.sequence", "sequence", "tokens", channels, stride, keys=channels)
-        self.attn1 = SelfAttention(channels, common.heads.of(channels, name))
+        self.attn1 = SelfAttention(channels, common.heads.of(channels, name), stride)
         self.attend = common.open(f"{name}.attend", "attend", "tokens", channels, stride)
         self.norm3 = nn.LayerNorm(channels)
         self.ff = FeedForward(channels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from einops import repeat
@@ -13,7 +13,16 @@ from cdkit.diffusion.process import Diffusion
 from cdkit.parts import Grid, Guider, Signals
 
 Branches: TypeAlias = tuple[frozenset[str], ...]
-Predict: TypeAlias = Callable[[Tensor, Tensor, Signals], Tensor]
+
+
+class At(NamedTuple):
+    """Where in a sampling the network is asked: the step of the grid, and whose rows they are, branch after branch."""
+
+    step: int
+    branches: Branches
+
+
+Predict: TypeAlias = Callable[[Tensor, Tensor, Signals, At], Tensor]
 
 TOLD_ALL: Branches = (frozenset(),)
 
@@ -21,7 +30,7 @@ TOLD_ALL: Branches = (frozenset(),)
 class Denoiser:
     """One call of the model a step, with a row a picture for every branch that the guider asks for.
 
-    predict: (x, t, signals) -> the network's output. signals: branches -> prepared signals, branch after branch along
+    predict: (x, t, signals, at) -> the network's output. signals: branches -> prepared signals, branch after branch along
     the batch; asked once for each distinct tuple of branches, never once a step. conditions: what is told something,
     the only conditions that can be guided; with none, or without a guider, there is one branch, told everything.
     """
@@ -67,7 +76,7 @@ class Denoiser:
         t, alpha, sigma = self._levels[i]
         rows = x if len(branches) == 1 else repeat(x, "b ... -> (n b) ...", n=len(branches))
         told = torch.full((len(rows),), t, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
-        output = self._predict(rows, told, self._prepare(branches))
+        output = self._predict(rows, told, self._prepare(branches), At(i, branches))
         return self._diffusion.clean_at(output, rows, alpha, sigma).chunk(len(branches))
 
     def _prepare(self, branches: Branches) -> Signals:
