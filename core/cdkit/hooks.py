@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import click
 
     from cdkit.parts import (
+        Approximation,
         Autoencoder,
         Backbone,
         Callback,
@@ -78,6 +79,14 @@ def cdkit_guider() -> Callable[..., Guider]:  # type: ignore[empty-body]
     """Combines what is drawn with and without the conditions (`guider.NAME`).
 
     Takes nothing. Called as made(**options).
+    """
+
+
+@hookspec
+def cdkit_approximation() -> Callable[..., Approximation]:  # type: ignore[empty-body]
+    """A cheaper way through a network while it draws (`approximation.NAME`).
+
+    Takes nothing. Called as made(**options); a frozen dataclass whose fields are its options.
     """
 
 
@@ -173,6 +182,7 @@ KINDS = (
     "backbone",
     "sampler",
     "guider",
+    "approximation",
     "autoencoder",
     "dataset",
     "metric",

@@ -1,7 +1,7 @@
 """The interfaces: everything that an encoder, a method, a network or a sampler has to be.
 
 The U-Net has places; a method fills places; prepare once, apply every step. What stands around a model (data sets, metrics,
-callbacks, formats) lies in files of its own, and is imported from here like the rest.
+callbacks, formats, approximations) lies in files of its own, and is imported from here like the rest.
 
 Letters in shapes, here and throughout the project: B batch, C channels or width, H W rows and columns of a
 feature map, N image tokens, L words (tokens of a condition), D width of a token, P width of a pooled vector,
@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from cdkit.activated import Modulating, Modulation, activated, by_kernel, joined
 from cdkit.adaptable import Adaptable, AdaptableModule, layers_of
 from cdkit.added import Passing, added, passes
+from cdkit.approximating import Approximation, Around, Detour, Filled, Nested, SelfAttending
 from cdkit.biasless import biasless
 from cdkit.cache import cache_folder
 from cdkit.errors import CdkitError, CheckpointError, DataError, EnvironmentFault, PromptError, UsageError
 from cdkit.figures import NonNegative, Positive, PositiveFloat, SampleShape, Unit
 from cdkit.foreign import Files, Foreign, Format, LoraKey, LoraNames, LoraPart
-from cdkit.gated import gated
+from cdkit.geglu import geglu
 from cdkit.heard import heard
 from cdkit.judging import Acting, Examinee, Metric
 from cdkit.kernels import adds, layer_normed, plus, suits, woven
@@ -37,6 +38,8 @@ from cdkit.residual import residual
 __all__ = [
     "Acting",
     "Adaptable",
+    "Approximation",
+    "Around",
     "Autoencoder",
     "Backbone",
     "Callback",
@@ -47,11 +50,13 @@ __all__ = [
     "DataError",
     "Dataset",
     "Denoise",
+    "Detour",
     "Encoder",
     "EnvironmentFault",
     "Examinee",
     "Example",
     "Files",
+    "Filled",
     "Foreign",
     "Format",
     "Grid",
@@ -66,6 +71,7 @@ __all__ = [
     "Modulating",
     "Modulation",
     "Mount",
+    "Nested",
     "NonNegative",
     "Passing",
     "Positive",
@@ -73,6 +79,7 @@ __all__ = [
     "PromptError",
     "SampleShape",
     "Sampler",
+    "SelfAttending",
     "SequenceTap",
     "Settling",
     "Signal",
@@ -93,7 +100,7 @@ __all__ = [
     "by_kernel",
     "cache_folder",
     "cached_model",
-    "gated",
+    "geglu",
     "heard",
     "joined",
     "layer_normed",

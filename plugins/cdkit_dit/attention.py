@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cdkit.parts import Adaptable, Joined
+from cdkit.parts import Adaptable, Joined, SelfAttending
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(nn.Module, SelfAttending):
     """Joined tokens (B, N + M, C) -> (B, N, C): the first n rows ask, all rows that the mask counts answer.
 
     So do keys and values that were joined already projected.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, stride: int = 1) -> None:
         super().__init__()
         self.heads = heads
+        self.stride = stride
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 

@@ -19,13 +19,15 @@ class Block(nn.Module):
     The time's gates start at zero, as published; the sites `branch` come after them.
     """
 
-    def __init__(self, open_site: Open, name: str, width: int, *, embedding: int, heads: int, mlp_ratio: float) -> None:
+    def __init__(
+        self, open_site: Open, name: str, width: int, *, embedding: int, heads: int, mlp_ratio: float, stride: int = 1
+    ) -> None:
         super().__init__()
         self.modulation = Modulation(embedding, width, 6)
         self.norm1 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.norm1_site = open_site(f"{name}.norm1", "norm", "tokens")
         self.sequence = open_site(f"{name}.sequence", "sequence", "tokens")
-        self.attn = SelfAttention(width, heads)
+        self.attn = SelfAttention(width, heads, stride)
         self.branch1_site = open_site(f"{name}.branch1", "branch", "tokens")
         self.attend = open_site(f"{name}.attend", "attend", "tokens")
         self.norm2 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)

@@ -40,7 +40,8 @@ class DiT(Patched):
             patch=patch,
             width=width,
             blocks=lambda open_site: (
-                Block(open_site, f"blocks.{i}", width, embedding=width, heads=heads, mlp_ratio=mlp_ratio) for i in range(depth)
+                Block(open_site, f"blocks.{i}", width, embedding=width, heads=heads, mlp_ratio=mlp_ratio, stride=patch)
+                for i in range(depth)
             ),
         )
 

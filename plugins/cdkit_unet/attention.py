@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import torch
-from cdkit.parts import Joined, Settling
+from cdkit.parts import Joined, SelfAttending, Settling
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class SelfAttention(nn.Module, Settling):
+class SelfAttention(nn.Module, SelfAttending, Settling):
     """Joined tokens (B, N + M, C) -> (B, N, C): the first n rows ask, all rows that the mask counts answer, and what was joined
-    as keys and values. `mixed` is that without the last projection, `to_out`.
+    as keys and values. The last projection, `to_out`, is left to who adds the answer.
 
     Queries of the other rows would be thrown away with their answers, so they are never made.
     """
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, stride: int = 1) -> None:
         super().__init__()
         self.heads = heads
+        self.stride = stride
         self.to_q = nn.Linear(channels, channels, bias=False)
         self.to_k = nn.Linear(channels, channels, bias=False)
         self.to_v = nn.Linear(channels, channels, bias=False)
@@ -26,9 +27,6 @@ class SelfAttention(nn.Module, Settling):
         self.together: Tensor | None = None  # the three projections as one matrix, once they are settled
 
     def forward(self, joined: Joined, n: int) -> Tensor:
-        return self.to_out(self.mixed(joined, n))
-
-    def mixed(self, joined: Joined, n: int) -> Tensor:
         own, k, v = self._projected(joined.tokens, n)
         q = self._split(own)
         k, v = joined.with_own(k, v)

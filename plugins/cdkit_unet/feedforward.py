@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from cdkit.parts import gated
+from cdkit.parts import geglu
 from torch import Tensor, nn
 
 
 class FeedForward(nn.Module):
-    """(B, N, C) -> (B, N, C): one projection to 2 x 4C, values first and gates second; value * gelu(gate), exact; 4C -> C."""
+    """(B, N, C) -> (B, N, 4C): one projection to 2 x 4C, values first and gates second; value * gelu(gate), exact. The last
+    projection, `out` from 4C to C, is left to who adds the answer.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -15,8 +17,4 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(4 * channels, channels)
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.out(self.wide(h))
-
-    def wide(self, h: Tensor) -> Tensor:
-        """(B, N, 4C): all but the last projection."""
-        return gated(self.proj, h)
+        return geglu(self.proj, h)

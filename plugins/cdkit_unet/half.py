@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -72,12 +73,14 @@ class Half(nn.Module, Settling):
         """The first skip, and the moment. The skip has a row for each picture, though there may be several branches of guidance,
         if they do not differ before the first transformer's words."""
         check_size(x, self.multiple)
-        if isinstance(t, Moment):
-            moment = t.of(len(x))
-            x = x[: len(x) // t.branches] if self._unheard() else x
-        else:
-            moment = self._moment(self._embedded(t, x.dtype, signals))
-        return self.input_site(self.stem(x), signals, moment.emb), moment
+        pictures, moment = self._started(x, t, partial(self._embedded, signals=signals))
+        return self.input_site(self.stem(pictures), signals, moment.emb), moment
+
+    def _started(self, x: Tensor, t: Tensor | Moment, embedded: Callable[[Tensor, torch.dtype], Tensor]) -> tuple[Tensor, Moment]:
+        """The pictures, each once if it may be, and the moment."""
+        if not isinstance(t, Moment):
+            return x, self._moment(embedded(t, x.dtype))
+        return x[: len(x) // t.branches] if self._unheard() else x, t.of(len(x))
 
     def _unheard(self) -> bool:
         """Is nothing mounted before that?"""

@@ -6,7 +6,7 @@ from cdkit.parts import Signals
 from torch import Tensor, nn
 
 from cdkit_unet.moment import Moment
-from cdkit_unet.rows import repeated
+from cdkit_unet.rows import beside
 
 
 class Pass(nn.Module):
@@ -20,7 +20,7 @@ class Pass(nn.Module):
 
     def forward(self, h: Tensor, moment: Moment, signals: Signals, skip: Tensor | None = None) -> Tensor:
         for res, attn in self.blocks:
-            h = attn(res(h, moment, signals, None if skip is None else repeated(skip, h)), moment.emb, signals)
+            h = attn(res(h, moment, signals, beside(skip, h)), moment.emb, signals)
         for change in self.resample:
             h = change(h)
         return h

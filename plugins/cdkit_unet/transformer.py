@@ -25,18 +25,18 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
         self.sequence = common.open(f"{name}.sequence", "sequence", "tokens", channels, stride, keys=channels)
-        self.attn1 = SelfAttention(channels, common.heads.of(channels, name))
+        self.attn1 = SelfAttention(channels, common.heads.of(channels, name), stride)
         self.attend = common.open(f"{name}.attend", "attend", "tokens", channels, stride)
         self.norm3 = nn.LayerNorm(channels)
         self.ff = FeedForward(channels)
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
         def mixed(normed: Tensor) -> Tensor:
-            return self.attn1.mixed(self.sequence(normed, signals, emb), normed.shape[1])
+            return self.attn1(self.sequence(normed, signals, emb), normed.shape[1])
 
         h = residual(h, self.norm1, mixed, self.attn1.to_out)
         h = self.attend(repeated(h, emb), signals, emb)
-        return residual(h, self.norm3, self.ff.wide, self.ff.out)
+        return residual(h, self.norm3, self.ff, self.ff.out)
 
 
 class ConvProjection(nn.Conv2d):

@@ -13,7 +13,20 @@ from math import lcm
 from typing import Any, Literal
 
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import Adaptable, Backbone, Mount, NonNegative, Positive, SampleShape, Signals, Timed, Unit, activated, layers_of
+from cdkit.parts import (
+    Adaptable,
+    Backbone,
+    Mount,
+    Nested,
+    NonNegative,
+    Positive,
+    SampleShape,
+    Signals,
+    Timed,
+    Unit,
+    activated,
+    layers_of,
+)
 from torch import Tensor, nn
 
 from cdkit_unet.common import Common
@@ -28,7 +41,7 @@ from cdkit_unet.zero import zeroed
 NARROW = 16  # channels of a narrow twin, or the least multiple of them that its heads divide
 
 
-class UNet(Half, Timed, Backbone):
+class UNet(Half, Timed, Backbone, Nested):
     """x (B, C, H, W), t (B,) in [0, 1000] -> (B, C, H, W).
 
     width: channels at the finest level; mult: channels of each level in widths. blocks: residual blocks a level on the way

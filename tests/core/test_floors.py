@@ -36,6 +36,7 @@ FLOORS = {
     "version": 0,
     "cache": 0,
     "adaptable": 0,
+    "approximating": 0,
     "figures": 0,
     "foreign": 0,
     "judging": 0,

@@ -107,6 +107,12 @@ class Told(Guider):
     def combine(self, clean, grid, index):
         return clean[0]
 
+@dataclass(frozen=True)
+class Halved(Approximation):
+    """One module of the network, and half of what it answers."""
+    def detours(self, network, sample):
+        return [Detour(network, lambda own, given, phase, kept: (own(*given) / 2, None))]
+
 class Same(Autoencoder):
     """Pixels are latents."""
     factor, channels = 1, 3
@@ -154,7 +160,7 @@ class Plain(Format):
 ''' + "".join(
     f"\n@hookimpl\ndef cdkit_{kind}():\n    return {made}\n"
     for kind, made in {
-        "encoder": "Letters", "injector": "Shifts", "backbone": "Small", "sampler": "Straight", "guider": "Told", "autoencoder": "Same",
+        "encoder": "Letters", "injector": "Shifts", "backbone": "Small", "sampler": "Straight", "guider": "Told", "approximation": "Halved", "autoencoder": "Same",
         "dataset": "Two", "metric": "Counted", "callback": "Diary", "command": "hail", "format": "Plain",
         "run": "Path(__file__).parent", "claim": "Path(__file__)", "trial": "Trial({'dim': 6}, exceptions={'null': 'it says so'})",
     }.items()
@@ -196,6 +202,11 @@ def use_sampler(made: Any) -> None:
 def use_guider(made: Any) -> None:
     assert made().branches(("text",), None, 0) == (frozenset(),)
     assert made().combine([torch.ones(1)], None, 0) == 1
+
+
+def use_approximation(made: Any) -> None:
+    (detour,) = made().detours(nn.Identity(), SampleShape(1, 2, 2))
+    assert detour.around(detour.module.forward, (torch.ones(1),), made().phase(0, 1), None) == (0.5, None)
 
 
 def use_autoencoder(made: Any) -> None:

@@ -103,6 +103,29 @@ def test_recorded_samplings_draw_what_is_drawn_step_by_step(sampler: str) -> Non
     assert apart(other, made().sample(["one", "two"], **how).images) < 1e-3, "another prompt is another picture"
 
 
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "heun", "euler_ancestral"])
+@pytest.mark.parametrize(
+    "ways",
+    [
+        ["{use: deep_cache, every: 3, depth: 1}"],
+        ["{use: cached_cross_attention, until: 0.5}"],
+        ["token_merging"],
+        ["{use: deep_cache, every: 2}", "{use: cached_cross_attention, until: 0.5}", "token_merging"],
+    ],
+    ids=len,
+)
+def test_recorded_approximations_draw_what_they_draw_step_by_step(ways: list[str], sampler: str) -> None:
+    """As one recording, and where fresh noise is drawn as one for each way of taking a step."""
+    how: dict[str, Any] = {"seed": 3, "guidance": 3.0, "sampler": sampler, "approximate": ways}
+    plain = made().sample(["seven", "three"], **how).images
+    model = hasten(made(), torch.float32)
+    exact = model.sample(["seven", "three"], **{**how, "approximate": []}).images
+    first, again = (model.sample(["seven", "three"], **how).images for _ in range(2))
+    assert torch.equal(first, again)
+    assert apart(first, plain) < 2e-3
+    assert apart(exact, plain) > 1e-2, "what is recorded is the approximation"
+
+
 def test_a_shipped_model_in_bfloat16() -> None:
     prompts = ["a cat", "a dog", "a giraffe"]
     plain = load("animals", device="cuda").sample(prompts, seed=1).images

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,10 @@ from cdkit.diffusion.process import Diffusion
 from cdkit.diffusion.random import derive
 from cdkit.errors import CdkitError, EnvironmentFault, SpecError
 from cdkit.model import Model, Reader
-from cdkit.parts import Autoencoder, Backbone, Encoder, Joiner, SampleShape, Widths
+from cdkit.parts import Approximation, Autoencoder, Backbone, Encoder, Joiner, SampleShape, Widths
 
 if TYPE_CHECKING:
-    from cdkit.spec import ConditionSpec, InjectorSpec, Spec
+    from cdkit.spec import ConditionSpec, InjectorSpec, PartSpec, Spec
     from cdkit.spec.model import Place
 
 
@@ -45,6 +45,7 @@ def assemble(
             autoencoder = make_autoencoder(spec)
         diffusion = make_diffusion(spec)
     check_sites(spec, mounting)
+    make_approximations(spec, spec.approximations, backbone)
     whole = Model(
         spec,
         readers=readers,
@@ -204,6 +205,16 @@ def make_diffusion(spec: Spec) -> Diffusion:
     # Tables are numbers, not weights: they are needed on the meta device too.
     with blamed(spec.place, "diffusion"), torch.device("cpu"):
         return Diffusion(**options)
+
+
+def make_approximations(spec: Spec, parts: Sequence[PartSpec], network: nn.Module) -> tuple[Approximation, ...]:
+    """Each of them, which has found its places in the network; one that finds none would be silently ignored."""
+    made: list[Approximation] = []
+    for part in parts:
+        with blamed(part.place, f"approximate: {part.use}"):
+            made.append(part.factory()(**part.keywords))
+            made[-1].detours(network, sample_shape(spec))
+    return tuple(made)
 
 
 def sample_shape(spec: Spec) -> SampleShape:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from cdkit.build.bounded import bounded
 from cdkit.diffusion.random import derive
 from cdkit.errors import CdkitError, SpecError
-from cdkit.parts import ConditioningInjector, Joined, Modulating, Modulation, Passing, SequenceTap, Signals, Site, Tap
+from cdkit.parts import ConditioningInjector, Filled, Joined, Modulating, Modulation, Passing, SequenceTap, Signals, Site, Tap
 from cdkit.spec.place import Place
 
 
-class Slot(Passing):
+class Slot(Passing, Filled):
     """Every tap at one site, one after the other; with none it returns h as it came, and says so."""
 
     def __init__(self, site: Site, taps: Mapping[str, Tap | SequenceTap]) -> None:
@@ -32,6 +32,10 @@ class Slot(Passing):
         for name, tap in self.taps.items():
             h = tap(h, signals[self.site.name][name], emb)
         return h
+
+    @property
+    def methods(self) -> Sequence[str]:
+        return list(self.taps)
 
 
 class NormSlot(Slot, Modulating):

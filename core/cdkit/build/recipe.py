@@ -1,14 +1,17 @@
-"""The parts that decide how to draw: the spec's sampler and guider, or what was asked for instead."""
+"""The parts that decide how to draw: the spec's sampler, guider and approximations, or what was asked for instead."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from cdkit.build.assemble import blamed
+from cdkit.build.assemble import blamed, make_approximations
 from cdkit.errors import UsageError
-from cdkit.parts import Guider, Sampler
+from cdkit.parts import Approximation, Guider, Sampler
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from cdkit.spec import Spec
     from cdkit.spec.sections import Ends, Spacing
 
@@ -45,3 +48,16 @@ def make_guider(spec: Spec, scale: float | None = None) -> Guider | None:
     options = spec.guidance.keywords | ({} if scale is None else {"scale": scale})
     with blamed(spec.guidance.place, "guidance"):
         return spec.guidance.factory()(**options)
+
+
+def asked_approximations(spec: Spec, network: nn.Module, asked: Sequence[str] | None = None) -> tuple[Approximation, ...]:
+    """The spec's approximations, or those asked for: a name, or what a spec would say (`{use: deep_cache, every: 5}`)."""
+    from cdkit.spec.asked import asked_parts
+
+    parts = spec.approximations if asked is None else asked_parts("approximation", asked, "--approximate", spec.registry)
+    return make_approximations(spec, parts, network)
+
+
+def chosen(written: Sequence[str]) -> tuple[str, ...] | None:
+    """What the command line's --approximate asks for: None is as the spec has it, and `none` is nothing."""
+    return tuple(text for text in written if text != "none") if written else None

@@ -32,6 +32,7 @@ class Scales(click.ParamType[tuple[float, ...]]):
 @click.option("--guidance", type=Scales(), metavar="SCALE[,SCALE…]", help="A guidance scale, or several to compare.")
 @click.option("--steps", type=click.IntRange(1, 4000), help="Sampling steps.")
 @click.option("--sampler", help="Another sampler than the spec's, by name.")
+@click.option("--approximate", "approximations", multiple=True, metavar="NAME|{use: …}", help="Cheaper, less exact; or none.")
 @click.option("--seed", type=int, help="Of the metrics' own choices and of the noise.")
 @click.option("--batch", type=click.IntRange(1), default=128, show_default=True, help="Pictures in one call of the model.")
 @processes
@@ -48,6 +49,7 @@ def command(
     guidance: tuple[float, ...] | None,
     steps: int | None,
     sampler: str | None,
+    approximations: tuple[str, ...],
     seed: int | None,
     batch: int,
     device: str | None,
@@ -64,6 +66,7 @@ def command(
     """
     if launched(click.get_current_context()):
         return
+    from cdkit.build.recipe import chosen
     from cdkit.cache import cache_folder
     from cdkit.engine.drawings import Drawings
     from cdkit.engine.evaluate import evaluate, make_dataset, make_metrics, write_reports
@@ -83,6 +86,7 @@ def command(
             batch=batch,
             steps=steps,
             sampler=sampler,
+            approximate=chosen(approximations),
             tell=say if ranks.leads else unsaid,
             drawings=Drawings(),
             ranks=ranks,

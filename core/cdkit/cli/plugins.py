@@ -24,6 +24,7 @@ WHAT = (
     "backbone",
     "sampler",
     "guider",
+    "approximation",
     "autoencoder",
     "dataset",
     "metric",

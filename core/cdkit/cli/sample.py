@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--sampler", help="Another sampler than the spec's, by name.")
 @click.option("--steps", type=click.IntRange(1, 4000), help="Sampling steps.")
 @click.option("--guidance", type=float, help="Guidance scale; 1 is none.")
+@click.option("--approximate", "approximations", multiple=True, metavar="NAME|{use: …}", help="Cheaper, less exact; or none.")
 @click.option("--lora", "loras", multiple=True, metavar="FILE[:SCALE]", help="Add a LoRA; may be given several times.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("samples"), show_default=True, help="Folder for the PNGs.")
 @processes
@@ -54,6 +55,7 @@ def command(
     sampler: str | None,
     steps: int | None,
     guidance: float | None,
+    approximations: tuple[str, ...],
     loras: tuple[str, ...],
     out: Path,
     device: str | None,
@@ -69,6 +71,7 @@ def command(
     """
     if launched(click.get_current_context()):
         return
+    from cdkit.build.recipe import chosen
     from cdkit.engine.apart import of_rows, samples_together
     from cdkit.engine.load import load
     from cdkit.engine.pictures import save
@@ -106,6 +109,7 @@ def command(
                 sampler=sampler,
                 steps=steps,
                 guidance=guidance,
+                approximate=chosen(approximations),
             )
 
         samples = samples_together(ranks, total, draw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from einops import repeat
@@ -14,8 +14,16 @@ from cdkit.diffusion.process import Diffusion
 from cdkit.parts import Grid, Guider, Signals
 
 Branches: TypeAlias = tuple[frozenset[str], ...]
-Predict: TypeAlias = Callable[[Tensor, Any, Signals], Tensor]
 
+
+class At(NamedTuple):
+    """Where in a sampling the network is asked: the step of the grid, and whose rows they are, branch after branch."""
+
+    step: int
+    branches: Branches
+
+
+Predict: TypeAlias = Callable[[Tensor, Any, Signals, At], Tensor]
 Moments: TypeAlias = Callable[[int], Sequence[Any]]
 
 TOLD_ALL: Branches = (frozenset(),)
@@ -24,7 +32,7 @@ TOLD_ALL: Branches = (frozenset(),)
 class Denoiser:
     """One call of the model a step, with a row a picture for every branch that the guider asks for.
 
-    predict: (x, t, signals) -> the network's output. moments: a number of branches -> what it is told at each step instead
+    predict: (x, t, signals, at) -> the network's output. moments: a number of branches -> what it is told at each step instead
     of the time t (B,), if something else. signals: branches -> prepared signals, branch after branch along the batch; asked
     once for each distinct tuple of branches, never once a step. conditions: what is told something, the only conditions
     that can be guided; with none, or without a guider, there is one branch, told everything.
@@ -72,7 +80,7 @@ class Denoiser:
         """The clean picture of each branch."""
         _, alpha, sigma = self._levels[i]
         rows = x if len(branches) == 1 else repeat(x, "b ... -> (n b) ...", n=len(branches))
-        output = self._predict(rows, self._time(i, rows, len(branches)), self._prepare(branches))
+        output = self._predict(rows, self._time(i, rows, len(branches)), self._prepare(branches), At(i, branches))
         return self._diffusion.clean_at(output, rows, alpha, sigma).chunk(len(branches))
 
     def _time(self, i: int, rows: Tensor, branches: int) -> Any:

@@ -119,7 +119,8 @@ def _recipe(examined: Examined) -> dict[str, Any]:
     spec = examined.model.spec
     if spec.task == "autoencoder" or (spec.sampler is None and examined.sampler is None):
         return {}
-    recipe = decided(examined.model, steps=examined.steps, guidance=examined.guidance, sampler=examined.sampler)
+    how: dict[str, Any] = {"steps": examined.steps, "guidance": examined.guidance, "sampler": examined.sampler}
+    recipe = decided(examined.model, **how, approximate=examined.approximate)
     return dict(recipe.words)
 
 

@@ -26,9 +26,9 @@ class Examined:
     """parts.Examinee over a Model: by the spec's sampler and guidance, or by those that stand here instead.
 
     dataset: what it is judged on. cache: where metrics may keep what they trained. batch: pictures in one call of the
-    model. guidance, steps, sampler: instead of the spec's, where not None. tell: takes the lines of progress. drawings: what was
-    drawn is kept there, and not drawn again; only where the model's weights do not change meanwhile. ranks: the processes that
-    examine together: each asks the same, draws its share, and has all.
+    model. guidance, steps, sampler, approximate: instead of the spec's, where not None. tell: takes the lines of progress.
+    drawings: what was drawn is kept there, and not drawn again; only where the model's weights do not change meanwhile. ranks:
+    the processes that examine together: each asks the same, draws its share, and has all.
     """
 
     model: Model
@@ -38,6 +38,7 @@ class Examined:
     guidance: float | None = None
     steps: int | None = None
     sampler: str | None = None
+    approximate: tuple[str, ...] | None = None
     tell: Callable[[str], None] = print
     drawings: Drawings | None = None
     ranks: Ranks = ALONE
@@ -53,6 +54,7 @@ class Examined:
         """Raw values by column, a seed a picture -> (N, C, H, W) in [-1, 1]. Columns that the model does not read are ignored."""
         scale = self.guidance if guidance is None else guidance
         how: dict[str, Any] = {"guidance": scale, "steps": self.steps, "sampler": self.sampler, "batch": self.batch}
+        how |= {"approximate": self.approximate}
         read = self._read(values)
 
         def draw() -> Tensor:

@@ -24,7 +24,7 @@ def hasten(model: Model, dtype: torch.dtype = torch.bfloat16) -> Model:
     settle(lowered(model.backbone, dtype))
     if model.autoencoder is not None:
         model.autoencoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    model.pace = Fast(model, graphs=model.device.type == "cuda", exact=dtype == torch.float32)
+    model.pace = Fast(graphs=model.device.type == "cuda", exact=dtype == torch.float32)
     return model
 
 

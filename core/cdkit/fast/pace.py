@@ -20,12 +20,12 @@ from cdkit.fast.rehearsal import rehearse
 from cdkit.fast.shapes import row_of, shapes
 from cdkit.fast.stepped import Stepped
 from cdkit.kernels import fast
+from cdkit.model.course import called
 from cdkit.model.plain import Plain, walked
 from cdkit.model.walk import Walk
 from cdkit.parts import Backbone, Encoder, Stream, Timed
 
 if TYPE_CHECKING:
-    from cdkit.model import Model
     from cdkit.model.network import Network, Raw
 
 KEPT = 4  # recordings that are held: each holds the memory of its activations
@@ -34,9 +34,9 @@ KEPT = 4  # recordings that are held: each holds the memory of its activations
 class Fast(Plain):
     """Belongs to one model, whose weights do not change any more. exact: encoders' products in float32, whole."""
 
-    def __init__(self, model: Model, *, graphs: bool, exact: bool) -> None:
+    def __init__(self, *, graphs: bool, exact: bool) -> None:
         self.graphs, self.exact = graphs, exact
-        self._stepped = Stepped(model.backbone, KEPT)
+        self._stepped = Stepped(KEPT)
         self._loops: Recent[Captured | None] = Recent(KEPT)
         self._silent: dict[str, Stream | None] = {}
 
@@ -45,7 +45,7 @@ class Fast(Plain):
             loop = self._loop(network, walk) if self.graphs and walk.first is None and walk.watch is None else None
             if loop is not None:
                 return loop(tensors_of(walk))
-            return walked(network, walk, self._stepped if self.graphs else network.backbone)
+            return walked(network, walk, self._stepped if self.graphs else called)
 
     def encode(self, network: Network, raw: Raw) -> dict[str, Stream]:
         with self._reading(network):
@@ -98,7 +98,8 @@ class Fast(Plain):
             own = walk.told._replace(
                 said=said.streams(rest[: len(said.tensors)]), silent=silent.streams(rest[len(said.tensors) :])
             )
-            return walked(network, Walk(walk.recipe, own, noise, ()), network.backbone, moments_of(network.backbone, times))
+            moments = moments_of(network.backbone, times)
+            return walked(network, Walk(walk.recipe, own, noise, ()), moments=moments)
 
         return attempt(call, tensors_of(walk))
 

@@ -10,28 +10,32 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from cdkit.fast.captured import Captured
 from cdkit.fast.recent import Recent
 from cdkit.fast.shapes import shapes
+from cdkit.model.course import Kept, Leg
 from cdkit.parts import Signals
-
-Predict = Callable[[Tensor, Tensor, Signals], Tensor]
 
 
 class Stepped:
-    """predict(x, t, signals), recorded once for each shape of what it is told; signals are copied once a sampling."""
+    """One network's calls, recorded once for each way of making them and each shape of what it is told; signals are copied once a
+    sampling."""
 
-    def __init__(self, predict: Predict, most: int) -> None:
-        self._predict = predict
+    def __init__(self, most: int) -> None:
         self._held: Recent[Captured] = Recent(most)
         self._told: tuple[Signals, Sequence[Tensor], TreeSpec] | None = None
 
-    def __call__(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+    def __call__(self, leg: Leg, x: Tensor, t: Tensor, signals: Signals, kept: Kept) -> tuple[Tensor, Kept]:
         if self._told is None or self._told[0] is not signals:
             self._told = (signals, *tree_flatten(signals))
         _, leaves, spec = self._told
-        key = (shapes([x, t, *leaves]), repr(spec))
-        return self._held.get(key, lambda: Captured(self._of(spec), [x, t], leaves))([x, t], leaves)
+        inputs = [x, t, *kept.values()]
+        key = (leg.key, tuple(kept), shapes([*inputs, *leaves]), repr(spec))
+        return self._held.get(key, lambda: Captured(recordable(leg, tuple(kept), spec), inputs, leaves))(inputs, leaves)
 
-    def _of(self, spec: TreeSpec) -> Callable[..., Tensor]:
-        def call(x: Tensor, t: Tensor, *leaves: Tensor) -> Tensor:
-            return self._predict(x, t, tree_unflatten(leaves, spec))
 
-        return call
+def recordable(leg: Leg, places: Sequence[int], spec: TreeSpec) -> Callable[..., tuple[Tensor, Kept]]:
+    """The leg as a function of tensors in a row."""
+
+    def call(x: Tensor, t: Tensor, *rest: Tensor) -> tuple[Tensor, Kept]:
+        kept, leaves = rest[: len(places)], rest[len(places) :]
+        return leg(x, t, tree_unflatten(leaves, spec), dict(zip(places, kept, strict=True)))
+
+    return call

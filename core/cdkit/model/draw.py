@@ -33,6 +33,7 @@ def draw(
     steps: int | None = None,
     guidance: float | None = None,
     sampler: str | None = None,
+    approximate: Sequence[str] | None = None,
     n: int | None = None,
     batch: int = 64,
     start: Start | None = None,
@@ -43,7 +44,8 @@ def draw(
     values: prompts, or raw values by column ({"text": [...], "size": [...]}); a column that is left out keeps silent.
     negative: what the pictures should not be; takes the place of the null in guidance. One for all, or one each.
     seed: of the first picture, the next ones count up; or `seeds`, one each. A picture depends on its own seed alone.
-    steps, guidance, sampler: as in the spec where None. n: how many, for a model that is told nothing. batch: at a time.
+    steps, guidance, sampler, approximate: as in the spec where None; approximations are names, or what a spec would say
+    ("{use: deep_cache, every: 5}"), and [] is none. n: how many, for a model that is told nothing. batch: at a time.
     start: a picture to set out from, and a mask of what is to be drawn anew. watch: is shown every step, as a Moment.
     """
     check_draws(model)
@@ -58,7 +60,7 @@ def draw(
     numbers = tuple(seeds) if seeds is not None else tuple(range(seed, seed + total))
     if len(numbers) != total:
         raise UsageError(f"{len(numbers)} seeds for {total} pictures", hint="give one seed a picture")
-    recipe = decided(model, steps=steps, guidance=guidance, sampler=sampler, start=start)
+    recipe = decided(model, steps=steps, guidance=guidance, sampler=sampler, approximate=approximate, start=start)
     allowed(model, recipe, raw, unwanted)
     chunks = [range(start, min(start + batch, total)) for start in range(0, total, batch)]
     was_training = model.training
@@ -136,21 +138,29 @@ def spread(column: str, given: Sequence[Any], total: int) -> Sequence[Any]:
 
 
 def decided(
-    model: Network, *, steps: int | None, guidance: float | None, sampler: str | None, start: Start | None = None
+    model: Network,
+    *,
+    steps: int | None,
+    guidance: float | None,
+    sampler: str | None,
+    approximate: Sequence[str] | None = None,
+    start: Start | None = None,
 ) -> Recipe:
-    """The spec's sampler and guider, with what was asked for instead."""
-    from cdkit.build.recipe import make_guider, make_sampler
+    """The spec's sampler, guider and approximations, with what was asked for instead."""
+    from cdkit.build.recipe import asked_approximations, make_guider, make_sampler
 
     way = make_sampler(model.spec, sampler, steps)
     guider = make_guider(model.spec, guidance)
+    approximations = asked_approximations(model.spec, model.backbone, approximate)
     grid = {"steps": way.steps, "spacing": way.spacing, "ends": way.ends}
     words = {"model": model.spec.name, "sampler": repr(way.sampler), **grid, "guidance": repr(guider)}
+    words |= {"approximate": [repr(each) for each in approximations]} if approximations else {}
     words |= {"loras": borrowed} if (borrowed := model.borrowed) else {}
     levels = model.diffusion.grid(way.steps, way.spacing, way.ends)
     if start is None:
-        return Recipe(way.sampler, guider, levels, words)
+        return Recipe(way.sampler, guider, levels, words, approximations)
     words |= {"strength": start.strength, "masked": start.mask is not None}
-    return Recipe(way.sampler, guider, start.shortened(levels), words)
+    return Recipe(way.sampler, guider, start.shortened(levels), words, approximations)
 
 
 def allowed(model: Network, recipe: Recipe, raw: Raw, negative: Raw) -> None:

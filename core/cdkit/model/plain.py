@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from cdkit.diffusion.denoiser import Denoiser, Moments, Predict
+from cdkit.diffusion.denoiser import Denoiser, Moments
 from cdkit.model.begun import unit_noise
+from cdkit.model.course import Call, Course, called
 from cdkit.model.trajectory import watched
 from cdkit.model.walk import Walk
 from cdkit.parts import Signals, Stream
@@ -20,7 +21,7 @@ class Plain:
     """Step by step, in the weights' own dtype."""
 
     def walk(self, network: Network, walk: Walk) -> Tensor:
-        return walked(network, walk, network.backbone)
+        return walked(network, walk)
 
     def predict(self, network: Network, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
         return network.backbone(x, t, signals)
@@ -35,11 +36,12 @@ class Plain:
         return clean if network.autoencoder is None else network.autoencoder.decode(clean)
 
 
-def walked(network: Network, walk: Walk, predict: Predict, moments: Moments | None = None) -> Tensor:
-    """Every step of the recipe's sampler; signals are prepared once for each of guidance's branches. moments: see `Denoiser`."""
+def walked(network: Network, walk: Walk, call: Call = called, moments: Moments | None = None) -> Tensor:
+    """Every step of the recipe's sampler; signals are prepared once for each of guidance's branches. call: of the backbone.
+    moments: see `Denoiser`."""
     told, grid, first = walk.told, walk.recipe.grid, walk.first
     denoiser = Denoiser(
-        predict=predict,
+        predict=Course(network.backbone, walk.recipe.approximations, network.shape, len(grid), call),
         signals=network.signals(told.said, told.silent),
         diffusion=network.diffusion,
         grid=grid,

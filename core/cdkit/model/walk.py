@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cdkit.model.begun import Begun
 from cdkit.model.trajectory import Watch
-from cdkit.parts import Grid, Guider, Sampler, Stream
+from cdkit.parts import Approximation, Grid, Guider, Sampler, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,13 @@ class Recipe:
     guider: Guider | None
     grid: Grid
     words: Mapping[str, Any]  # the same in words, for the pictures' metadata
+    approximations: tuple[Approximation, ...] = ()
 
     @property
     def key(self) -> Hashable:
         """Equal for recipes that take the same steps."""
         levels = (tuple(row.tolist()) for row in (self.grid.t, self.grid.alpha, self.grid.sigma))
-        return (repr(self.sampler), repr(self.guider), *levels)
+        return (repr(self.sampler), repr(self.guider), repr(self.approximations), *levels)
 
 
 class Told(NamedTuple):

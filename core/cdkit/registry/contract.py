@@ -14,6 +14,7 @@ BASES = {
     "encoder": ("Encoder", "Joiner"),
     "backbone": ("Backbone",),
     "guider": ("Guider",),
+    "approximation": ("Approximation",),
     "autoencoder": ("Autoencoder",),
     "dataset": ("Dataset",),
     "metric": ("Metric",),

@@ -32,6 +32,7 @@ HOMES = {
     "backbone": "backbone: {part}",
     "sampler": "sampler: {part}",
     "guider": "guidance: {part}",
+    "approximation": "approximate:\n  - {part}",
     "autoencoder": "autoencoder: {part}",
     "dataset": "data: {part}",
     "metric": "evaluate:\n  - {part}",

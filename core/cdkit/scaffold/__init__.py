@@ -20,6 +20,7 @@ KINDS = {
     "backbone": "backbone",
     "sampler": "sampler",
     "guider": "guider",
+    "approximation": "approximation",
     "autoencoder": "autoencoder",
     "dataset": "dataset",
     "metric": "metric",

@@ -14,7 +14,7 @@ injectors:
 backbone: {backbone}
 guidance: {guider}
 sampler: {sampler}
-data: {dataset}
+{approximate}data: {dataset}
 train: {{steps: 800, batch: 64, lr: 2.0e-3, warmup: 100, ema: 0.995{prompts}}}
 {callback}evaluate:
   - {metric}
@@ -29,6 +29,7 @@ USUAL = {
     "sampler": "{use: dpmpp_2m, steps: 20}",
     "dataset": "{use: digits}",
     "prompts": ", prompts: [three, seven]",
+    "approximate": "",
     "callback": "",
     "metric": "{use: said_drawn, pictures: 500}",
 }
@@ -42,6 +43,7 @@ OTHERS = {
     "injector": {"injector": "{{use: {part}, streams: [text]}}"},
     "backbone": {"backbone": "{{use: {part}, width: 24}}", "injector": "{{use: film, streams: [text]}}"},
     "sampler": {"sampler": "{{use: {part}, steps: 20}}"},
+    "approximation": {"approximate": "approximate:\n  - {{use: {part}}}\n"},
     "guider": {"guider": "{{use: {part}, scale: 1.5}}"},
     "dataset": {"dataset": "{{use: {part}}}", "prompts": ", prompts: [a bright one, a dark one]"},
     "metric": {"metric": "{{use: {part}, pictures: 100}}"},

@@ -30,7 +30,7 @@ PARTS = {
     "sampler": "sampler",
     "data": "dataset",
 }
-KINDS = (*PARTS.values(), "encoder", "injector", "metric", "callback")
+KINDS = (*PARTS.values(), "encoder", "injector", "approximation", "metric", "callback")
 USED: Mapping[str, Any] = {"type": "object", "required": ["use"]}
 UNUSED: Mapping[str, Any] = {"type": "object", "not": {"required": ["use"]}}  # over a part that an extended spec names
 WHOLE = ("cdkit", "name", "sample", "backbone")  # what a spec that extends no other has to say
@@ -70,6 +70,7 @@ def properties() -> dict[str, Any]:
         "conditions": {**conditions, "description": "What the model is told, by names of your own, and who encodes it."},
         "injectors": listed(one["injector"], "How the model is told: methods, at each site in the order of the list."),
         **{key: one[kind] for key, kind in PARTS.items()},
+        "approximate": listed(one["approximation"], "What is saved while a picture is drawn, and costs some of its quality."),
         "diffusion": nullable(documented(Diffusion)),
         "lora": nullable(documented(LoraSection)),
         "train": nullable(documented(TrainSection)),
@@ -84,7 +85,7 @@ def naming() -> dict[str, Any]:
     return {
         "sample": {"required": list(options_of(SampleSection))},
         "conditions": {"additionalProperties": use},
-        **{key: {"items": use} for key in ("injectors", "evaluate", "callbacks")},
+        **{key: {"items": use} for key in ("injectors", "approximate", "evaluate", "callbacks")},
         **dict.fromkeys(PARTS, use),
     }
 

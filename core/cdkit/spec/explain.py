@@ -24,6 +24,7 @@ KIND_OF: Mapping[str, str] = {
     "backbone": "backbone",
     "autoencoder": "autoencoder",
     "guidance": "guider",
+    "approximate": "approximation",
     "sampler": "sampler",
     "data": "dataset",
     "evaluate": "metric",

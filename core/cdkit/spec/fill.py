@@ -38,6 +38,8 @@ def filled(spec: Spec) -> dict[str, Any]:
         sampler = spec.sampler
         core = {"steps": sampler.steps, "spacing": sampler.spacing, "ends": sampler.ends}
         whole["sampler"] = {**part(sampler.part), **core}
+    if spec.approximations:
+        whole["approximate"] = [part(approximation) for approximation in spec.approximations]
     if spec.lora is not None:
         whole["lora"] = plain(asdict(spec.lora))
     whole["train"] = plain(asdict(spec.train))

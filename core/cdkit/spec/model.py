@@ -104,6 +104,7 @@ class Spec:
     lora: LoraSection | None = None
     task: Task = "denoise"
     callbacks: list[PartSpec] = field(default_factory=list["PartSpec"])
+    approximations: list[PartSpec] = field(default_factory=list["PartSpec"])
 
     def filled(self) -> dict[str, Any]:
         """Plain values with every default written out; read again, it is this spec."""
@@ -133,7 +134,7 @@ class Spec:
     def parts(self) -> list[PartSpec]:
         """Every part that the spec names."""
         seeing, drawing = self.autoencoder and self.autoencoder.part, self.sampler and self.sampler.part
-        optional = (seeing, self.guidance, drawing, self.data, *self.evaluate, *self.callbacks)
+        optional = (seeing, self.guidance, drawing, *self.approximations, self.data, *self.evaluate, *self.callbacks)
         named = [condition.part for condition in self.conditions.values()] + [injector.part for injector in self.injectors]
         return [*named, self.backbone, *(part for part in optional if part)]
 

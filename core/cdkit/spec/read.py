@@ -25,7 +25,7 @@ SCHEMA = 1
 A_SPEC = f"a spec (cdkit=={VERSION})"
 SECTIONS = (
     "cdkit", "name", "extends", "seed", "task", "sample", "conditions", "injectors", "backbone", "autoencoder", "diffusion",
-    "guidance", "sampler", "data", "lora", "train", "evaluate", "callbacks",
+    "guidance", "sampler", "approximate", "data", "lora", "train", "evaluate", "callbacks",
 )  # fmt: skip
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 FILE_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,32})*")
@@ -73,6 +73,7 @@ def drafted(draft: Draft, root: Table) -> Spec | None:
     single = {key: draft.part(kind, root.get(key), key) for key, kind in SINGLE.items()}
     lora = read_lora(draft, root.get("lora"))
     train = draft.section(root.get("train"), TrainSection, "train")
+    approximations = [part for _, part in draft.parts("approximation", root.get("approximate"), "approximate")]
     metrics = [part for _, part in draft.parts("metric", root.get("evaluate"), "evaluate")]
     callbacks = [part for _, part in draft.parts("callback", root.get("callbacks"), "callbacks")]
     if draft.problems or head is None or sample is None or backbone is None or diffusion is None or train is None:
@@ -97,6 +98,7 @@ def drafted(draft: Draft, root: Table) -> Spec | None:
         lora=lora,
         task=head["task"],
         callbacks=[part.spec for part in callbacks if part],
+        approximations=[part.spec for part in approximations if part],
     )
 
 

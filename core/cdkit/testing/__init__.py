@@ -11,6 +11,7 @@ classes to derive from; `check_injector(Mine)` and its like are plain functions,
 AssertionError that names the check, what was measured and what is allowed. `cdkit plugins check DIST` runs them from a shell.
 """
 
+from cdkit.testing.approximations import APPROXIMATION_CHECKS, check_approximation
 from cdkit.testing.autoencoders import AUTOENCODER_CHECKS, AutoencoderCase, check_autoencoder
 from cdkit.testing.backbones import BACKBONE_CHECKS, BackboneCase, check_backbone
 from cdkit.testing.case import EVERY_FORM, InjectorCase
@@ -23,6 +24,7 @@ from cdkit.testing.joiners import JOINER_CHECKS, JoinerCase, check_joiner
 from cdkit.testing.reference import Reference
 from cdkit.testing.samplers import SAMPLER_CHECKS, SamplerCase, check_sampler
 from cdkit.testing.suites import (
+    ApproximationSuite,
     AutoencoderSuite,
     BackboneSuite,
     CallbackSuite,
@@ -38,6 +40,7 @@ from cdkit.testing.suites import (
 )
 
 __all__ = [
+    "APPROXIMATION_CHECKS",
     "AUTOENCODER_CHECKS",
     "BACKBONE_CHECKS",
     "CALLBACK_CHECKS",
@@ -49,6 +52,7 @@ __all__ = [
     "JOINER_CHECKS",
     "METRIC_CHECKS",
     "SAMPLER_CHECKS",
+    "ApproximationSuite",
     "AutoencoderCase",
     "AutoencoderSuite",
     "BackboneCase",
@@ -70,6 +74,7 @@ __all__ = [
     "Reference",
     "SamplerCase",
     "SamplerSuite",
+    "check_approximation",
     "check_autoencoder",
     "check_backbone",
     "check_callback",

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cdkit.parts import Callback, Metric
+from cdkit.parts import Approximation, Callback, Metric
 from cdkit.testing.verdict import require, run
 
 
 @dataclass(frozen=True, slots=True)
 class FrozenCase:
-    """The factory of a metric or a callback, its options bound."""
+    """The factory of a metric, a callback or an approximation, its options bound."""
 
-    factory: Callable[[], Metric | Callback]
+    factory: Callable[[], Metric | Callback | Approximation]
 
 
 def check_options(case: FrozenCase) -> None:

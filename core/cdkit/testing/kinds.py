@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from cdkit.hooks import Trial
 from cdkit.parts import Joiner, Widths
+from cdkit.testing.approximations import APPROXIMATION_CHECKS
 from cdkit.testing.autoencoders import AUTOENCODER_CHECKS, AutoencoderCase
 from cdkit.testing.backbones import BACKBONE_CHECKS, BackboneCase
 from cdkit.testing.case import EVERY_FORM, TINY, InjectorCase
@@ -50,6 +51,7 @@ CASES: Mapping[str, Callable[[Any], Any]] = {
     "backbone": BackboneCase,
     "sampler": SamplerCase,
     "guider": GuiderCase,
+    "approximation": FrozenCase,
     "autoencoder": AutoencoderCase,
     "dataset": DatasetCase,
     "metric": FrozenCase,
@@ -61,6 +63,7 @@ CHECKS: Mapping[str, Checks] = {
     "backbone": BACKBONE_CHECKS,
     "sampler": SAMPLER_CHECKS,
     "guider": GUIDER_CHECKS,
+    "approximation": APPROXIMATION_CHECKS,
     "autoencoder": AUTOENCODER_CHECKS,
     "dataset": DATASET_CHECKS,
     "metric": METRIC_CHECKS,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from cdkit.diffusion.denoiser import Branches, Denoiser
+from cdkit.diffusion.denoiser import At, Branches, Denoiser
 from cdkit.diffusion.process import Diffusion
 from cdkit.parts import Grid, Guider, Signals
 from torch import Tensor
@@ -22,11 +22,13 @@ class Network:
     """Says what it was told: its output is its signal, so a mixed-up row shows."""
 
     calls: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    steps: list[At] = field(default_factory=list)
     prepared: list[Branches] = field(default_factory=list)
     n: int = 2
 
-    def predict(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, signals: Signals, at: At) -> Tensor:
         self.calls.append((x, t))
+        self.steps.append(at)
         return x + signals["site"]["method"][:, None, None, None]
 
     def signals(self, branches: Branches) -> Signals:
@@ -84,6 +86,7 @@ def test_signals_are_prepared_once_for_each_set_of_branches_and_never_once_a_ste
         made(noise(), i)
     assert network.prepared == [(TOLD, SILENT), (TOLD,)]
     assert [len(rows) for rows, _ in network.calls] == [4] * 5 + [2] * 5
+    assert network.steps == [At(i, (TOLD, SILENT) if i < 5 else (TOLD,)) for i in range(10)]
 
 
 @pytest.mark.parametrize("options", [{}, {"guider": Pair()}, {"conditions": ("text",)}])

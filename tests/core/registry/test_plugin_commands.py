@@ -139,7 +139,9 @@ sample: {channels: 1, height: 8, width: 8}
 """
 
 
-@pytest.mark.parametrize("kind", ["encoder", "injector", "backbone", "sampler", "guider", "dataset", "metric", "callback"])
+@pytest.mark.parametrize(
+    "kind", ["encoder", "injector", "backbone", "sampler", "guider", "approximation", "dataset", "metric", "callback"]
+)
 def test_what_show_writes_reads(kind: str) -> None:
     """Laid into a spec of ours, what is shown for each of our parts is that part; only placeholders have to be filled."""
     registry = Registry.installed()

@@ -44,7 +44,7 @@ class Network:
         self.rows: list[int] = []
         self.asked: list[Branches] = []
 
-    def predict(self, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, signals: Signals, _at: Any) -> Tensor:
         self.rows.append(len(x))
         return torch.tanh(x * 0.5 + signals["site"]["method"][:, None, None, None].to(x) + t[:, None, None, None] * 1e-4)
 
@@ -112,7 +112,7 @@ def test_the_same_on_the_picture_as_on_the_prediction() -> None:
     """silent + scale * (told - silent) of v, turned into a picture, is what comes out: both are affine at one noise level."""
     network, diffusion, x = Network(), Diffusion(prediction="v"), picture(0)
     alpha, sigma, t = float(GRID.alpha[4]), float(GRID.sigma[4]), GRID.t[4].expand(2)
-    told, silent = (network.predict(x, t, network.signals((branch,))) for branch in (TOLD, frozenset({"text"})))
+    told, silent = (network.predict(x, t, network.signals((branch,)), None) for branch in (TOLD, frozenset({"text"})))
     of_output = diffusion.clean_at(silent + 5 * (told - silent), x, alpha, sigma)
     assert torch.allclose(drawn(Cfg(scale=5.0))[0], of_output, atol=1e-12)
 

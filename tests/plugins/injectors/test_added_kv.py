@@ -44,6 +44,11 @@ def told(tap: Any, text: Stream = TEXT) -> Joined:
     return append(Joined(H), tap(H, tap.prepare(text), EMB))
 
 
+def asked(attention: Any, joined: Joined) -> Tensor:
+    """What a block adds."""
+    return attention.to_out(attention(joined, 4))
+
+
 def made() -> Any:
     return opened(AddedKV(NAMES, WIDTHS).tap(SITE))
 
@@ -63,7 +68,7 @@ def by_hand(attention: Any, tap: Any, row: int) -> Tensor:
 def error_by_hand() -> float:
     tap, attention = made(), opened(SelfAttention(CHANNELS, HEADS))
     expected = torch.stack([by_hand(attention, tap, row) for row in range(2)])
-    return apart(attention(told(tap), 4), expected)
+    return apart(asked(attention, told(tap)), expected)
 
 
 @torch.no_grad()
@@ -85,7 +90,7 @@ def error_against_diffusers() -> float:
     theirs.group_norm = nn.Identity()
     picture = H.transpose(1, 2)
     expected = (theirs(picture, encoder_hidden_states=TEXT.tokens) - picture).transpose(1, 2)
-    return apart(ours(told(tap, Stream(tokens=TEXT.tokens)), 4), expected)
+    return apart(asked(ours, told(tap, Stream(tokens=TEXT.tokens))), expected)
 
 
 def apart(found: Tensor, expected: Tensor) -> float:
@@ -107,7 +112,7 @@ def test_a_transformers_fused_projection_reads_them_too() -> None:
     fused.qkv.weight.copy_(torch.cat([split.to_q.weight, split.to_k.weight, split.to_v.weight]))
     fused.qkv.bias.zero_()
     fused.proj.load_state_dict(split.to_out.state_dict())
-    assert apart(fused(told(tap), 4), split(told(tap), 4)) <= TOLERANCE
+    assert apart(fused(told(tap), 4), asked(split, told(tap))) <= TOLERANCE
 
 
 def ignores_words(tap: AddedKVTap, *streams: Stream) -> Any:
@@ -157,11 +162,11 @@ def test_with_in_context_beside_it_each_mask_stays_with_its_keys() -> None:
     attention = opened(SelfAttention(CHANNELS, HEADS))
     extra, words = own(H, own.prepare(TEXT), EMB), beside(H, beside.prepare(other), EMB)
     both = [append(append(Joined(H), first), second) for first, second in ((extra, words), (words, extra))]
-    assert torch.equal(attention(both[0], 4), attention(both[1], 4))
+    assert torch.equal(asked(attention, both[0]), asked(attention, both[1]))
     poisoned = Stream(tokens=other.tokens.masked_fill(~other.mask[..., None], 1e3), mask=other.mask)  # pyright: ignore
     again = append(append(Joined(H), extra), beside(H, beside.prepare(poisoned), EMB))
-    assert apart(attention(again, 4), attention(both[0], 4)) <= TOLERANCE
-    assert apart(attention(both[0], 4), attention(told(own), 4)) > 1e-3
+    assert apart(asked(attention, again), asked(attention, both[0])) <= TOLERANCE
+    assert apart(asked(attention, both[0]), asked(attention, told(own))) > 1e-3
 
 
 @torch.no_grad()
@@ -179,9 +184,9 @@ def test_a_mask_left_unsaid_counts_all_beside_one_that_is_said() -> None:
 def test_no_word_that_counts_leaves_self_attention(value: float) -> None:
     tap, attention = made(), opened(SelfAttention(CHANNELS, HEADS))
     nothing = Stream(tokens=torch.full_like(drawn(2, 5, WORDS), value), mask=torch.zeros_like(MASK))
-    plain = attention(Joined(H), 4)
-    assert apart(attention(told(tap, nothing), 4), plain) <= TOLERANCE
-    assert apart(attention(told(tap, Stream(tokens=drawn(2, 0, WORDS))), 4), plain) <= TOLERANCE
+    plain = asked(attention, Joined(H))
+    assert apart(asked(attention, told(tap, nothing)), plain) <= TOLERANCE
+    assert apart(asked(attention, told(tap, Stream(tokens=drawn(2, 0, WORDS)))), plain) <= TOLERANCE
 
 
 @torch.no_grad()
@@ -190,7 +195,7 @@ def test_it_is_no_identity_even_with_keys_and_values_of_zero() -> None:
     tap, attention = made(), opened(SelfAttention(CHANNELS, HEADS))
     for parameter in tap.parameters():
         parameter.zero_()
-    plain, heard = attention(Joined(H), 4) - attention.to_out.bias, attention(told(tap), 4) - attention.to_out.bias
+    plain, heard = asked(attention, Joined(H)) - attention.to_out.bias, asked(attention, told(tap)) - attention.to_out.bias
     scores = [F.linear(H[0], layer.weight).chunk(HEADS, dim=1)[0] for layer in (attention.to_q, attention.to_k)]
     weights = (scores[0] @ scores[1].T / (CHANNELS // HEADS) ** 0.5).exp().sum(1)
     share = weights / (weights + 5)  # exp(0) for each of five words; head 0 answers that much of what it did

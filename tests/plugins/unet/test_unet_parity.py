@@ -211,8 +211,8 @@ def attends_before_self_attention(net: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
     def swapped(h: Tensor, emb: Tensor, signals: Any) -> Tensor:
         h = block.attend(h, signals, emb)
-        h = h + block.attn1(Joined(block.norm1(h)), h.shape[1])
-        return h + block.ff(block.norm3(h))
+        h = h + block.attn1.to_out(block.attn1(Joined(block.norm1(h)), h.shape[1]))
+        return h + block.ff.out(block.ff(block.norm3(h)))
 
     monkeypatch.setattr(block, "forward", swapped)
 

@@ -1,4 +1,4 @@
-"""gated: a linear layer and the gated GELU of what it makes; its bias is added where the gate is, by a kernel at best."""
+"""geglu: a linear layer and the gated GELU of what it makes; its bias is added where the gate is, by a kernel at best."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cdkit.heard import heard
 from cdkit.kernels import gates, gelu_gate
 
 
-def gated(layer: nn.Linear, x: Tensor) -> Tensor:
+def geglu(layer: nn.Linear, x: Tensor) -> Tensor:
     """x (..., C) -> (..., K) by a layer from C to 2 K, values first and gates second."""
     if heard(layer) or not gates(x):
         return gelu_gate(layer(x))

@@ -1,0 +1,1 @@
+"""Cheaper ways through a network while it draws, one file each."""
