@@ -44,6 +44,10 @@ FLOORS = {
     "pretrained": 0,
     "activated": 0,
     "added": 0,
+    "biasless": 0,
+    "geglu": 0,
+    "heard": 0,
+    "residual": 0,
     "kernels": 0,
 }
 
