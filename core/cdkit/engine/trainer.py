@@ -15,7 +15,7 @@ from cdkit.diffusion.random import derive
 from cdkit.engine.agreed import Unread, agreed
 from cdkit.engine.autoencoder import take_autoencoder
 from cdkit.engine.batches import Batch, Batches
-from cdkit.engine.blocks import recompute
+from cdkit.engine.blocks import made_again, recompute
 from cdkit.engine.callbacks import Callbacks
 from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, prune, set_aside_damaged
 from cdkit.engine.device import accelerator
@@ -62,8 +62,7 @@ class Trainer:
         self._note_few()
         self._fit_encoders()
         self.model.to(device).train()
-        if self.options.recompute:
-            recompute(self.model.backbone)
+        recompute(made_again(self.model, self.options.recompute))
         self.quick = fast and device.type == "cuda"
         self._hasten()
         self.accelerator = accelerator(self.options, device)

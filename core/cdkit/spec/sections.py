@@ -47,8 +47,8 @@ class TrainSection:
     samples; 0: none is drawn. log_every: updates. prompts: what the grids show. compile: the backbone, by torch.compile.
     strategy: of several processes, each holds the whole model, and sends gradients while they are made (`ddp`) or when all are
     (`late`); or it holds its part of the weights and of all that training keeps beside them (`fsdp2`). recompute: what the
-    blocks of the backbone make, on the way back, instead of keeping it (gradient checkpointing): less memory, a third more
-    arithmetic.
+    blocks of the backbone make, on the way back, instead of keeping it (gradient checkpointing): less memory, up to a third more
+    arithmetic; a list takes only the blocks at these levels, 0 the finest.
     """
 
     steps: Positive = 1000
@@ -74,7 +74,7 @@ class TrainSection:
     prompts: tuple[str, ...] = ()
     compile: bool = False
     strategy: Literal["ddp", "late", "fsdp2"] = "ddp"
-    recompute: bool = False
+    recompute: bool | tuple[NonNegative, ...] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,12 @@ CASES = [
     ("  steps: 100", "  steps: {a: 1}", "s.yaml:21:10: train.steps: a mapping; expected an integer greater than 0"),
     ("  steps: 100", "  compile: yes", "s.yaml:21:12: train.compile: 'yes' is text; expected true or false"),
     ("  steps: 100", "  compile: 1", "s.yaml:21:12: train.compile: 1 is an integer; expected true or false"),
+    (
+        "  steps: 100",
+        "  recompute: 0",
+        "s.yaml:21:14: train.recompute: 0 is an integer; expected true or false or a list of integers, each of at least 0",
+    ),
+    ("  steps: 100", "  recompute: [0, -1]", "s.yaml:21:18: train.recompute.1: -1 is out of range; expected an integer of at least 0"),
     ("  steps: 100", "  prompts: a cat", "s.yaml:21:12: train.prompts: 'a cat' is text; expected a list of texts"),
     ("  steps: 100", "  prompts: [a, 1.10]", "s.yaml:21:16: train.prompts.1: 1.10 is a number; expected text"),
     (WORDS, "text: {use: words, model: 12}", "s.yaml:6:29: conditions.text.model: 12 is an integer; expected text"),
