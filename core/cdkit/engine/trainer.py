@@ -31,6 +31,7 @@ from cdkit.engine.power_ema import keep_snapshot, snapshot_steps
 from cdkit.engine.progress import progress, unheard
 from cdkit.engine.ranks import ALONE, Ranks
 from cdkit.engine.reading import Reading
+from cdkit.engine.remember import remember, unseen
 from cdkit.engine.run import VERSIONS, Run, facts
 from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped
@@ -73,6 +74,7 @@ class Trainer:
         self.data = dataset.fingerprint()
         self.unreadable = Unreadable(run.path, ranks.rank, dataset.most_unreadable)
         self.loss = float("nan")
+        self.seen = unseen
         if self.options.compile:
             self.model.backbone.compile(dynamic=False)
 
@@ -120,6 +122,8 @@ class Trainer:
         else:
             self._see()
             self.say(f"{self.run.path}: training {self.spec.name} for {self.options.steps} steps on {self.device}")
+        if self.options.cache:
+            self.seen = remember(self.model, self.data, self.say)
         if not self.ranks.leads:  # who counts the pictures of all, counts those of before once
             self.model.ledger = self.model.ledger.with_numbers([0] * len(self.model.ledger.numbers()))
 
@@ -240,7 +244,7 @@ class Trainer:
 
     def _backward(self, batch: Batch, share: int, *, last: bool = True) -> Tensor:
         with nullcontext() if last else self.together.kept_back():
-            loss = self.together(batch)
+            loss = self.together(self.seen(batch))
             self.accelerator.backward(loss / share)
         return loss.detach()
 

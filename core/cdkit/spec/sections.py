@@ -48,7 +48,8 @@ class TrainSection:
     strategy: of several processes, each holds the whole model, and sends gradients while they are made (`ddp`) or when all are
     (`late`); or it holds its part of the weights and of all that training keeps beside them (`fsdp2`). recompute: what the
     blocks of the backbone make, on the way back, instead of keeping it (gradient checkpointing): less memory, up to a third more
-    arithmetic; a list takes only the blocks at these levels, 0 the finest.
+    arithmetic; a list takes only the blocks at these levels, 0 the finest. cache: keep on disk, for every training here, what
+    frozen encoders and the autoencoder make.
     """
 
     steps: Positive = 1000
@@ -75,6 +76,7 @@ class TrainSection:
     compile: bool = False
     strategy: Literal["ddp", "late", "fsdp2"] = "ddp"
     recompute: bool | tuple[NonNegative, ...] = False
+    cache: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
