@@ -13,6 +13,7 @@ from cdkit.build import assemble
 from cdkit.conditions import Ledger
 from cdkit.diffusion.random import derive
 from cdkit.engine.agreed import Unread, agreed
+from cdkit.engine.ahead import Ahead
 from cdkit.engine.autoencoder import take_autoencoder
 from cdkit.engine.batches import Batch, Batches
 from cdkit.engine.blocks import made_again, recompute
@@ -73,7 +74,8 @@ class Trainer:
         self.callbacks = Callbacks(spec.callbacks if ranks.leads else (), say)
         self.data = dataset.fingerprint()
         self.unreadable = Unreadable(run.path, ranks.rank, dataset.most_unreadable)
-        self.loss = float("nan")
+        self.loss = self.waited = float("nan")
+        self.stream: Ahead | None = None
         self.seen = unseen
         if self.options.compile:
             self.model.backbone.compile(dynamic=False)
@@ -184,7 +186,7 @@ class Trainer:
                     where = f"{self.run.path}: step {self.step + 1}"
                     with device_blamed(where, self.device), memory_blamed(where, self.options, self.device):
                         self._update(group, journal)
-                    report(self.step, self.loss)
+                    report(self.step, self.loss, self.waited)
                     with device_blamed(where, self.device):
                         self._keep()
                     if any(self.ranks.greatest(stop.asked, time.monotonic() > until)):
@@ -207,13 +209,14 @@ class Trainer:
     def _groups(self) -> Generator[list[Batch]]:
         """The batches of each update that is left: as many as are accumulated."""
         share = self.options.accumulate
-        stream = Reading(
+        reading = Reading(
             self.batches,
             start=self.step * share,
             stop=self.options.steps * share,
             workers=self.options.workers,
             patience=self.options.worker_timeout,
         )
+        self.stream = stream = Ahead(reading, self.device)
         with closing(stream):
             for _ in range(self.step, self.options.steps):
                 yield [next(stream) for _ in range(share)]
@@ -224,13 +227,17 @@ class Trainer:
         torch.manual_seed(derive(self.options.seed, "update", self.step, *([self.ranks.rank] if self.ranks.rank else [])))
         set_learning_rate(self.learned.optimizer, learning_rate(self.options, self.step))
         losses = [self._backward(batch, len(group), last=batch is group[-1]) for batch in group]
+        assert self.stream is not None, "where else would the group come from?"
+        self.stream.look()  # before what follows waits for the device
         norm = self.together.clip(trained_by(self.learned.optimizer), self.options.clip)
         self._check(norm, losses)
         self.learned.update()
         if self.step % self.options.log_every == 0 or self.step == self.options.steps:
             self.loss = float(self.ranks.mean(torch.stack(losses).mean()))
             rate = learning_rate(self.options, self.step - 1)
-            values = {"loss": self.loss, "lr": rate, "grad_norm": float(norm), "seconds": time.monotonic() - began}
+            self.waited = round(self.stream.waited(), 4)
+            told = {"lr": rate, "grad_norm": float(norm), "seconds": time.monotonic() - began, "waited": self.waited}
+            values = {"loss": self.loss, **told}
             journal.write(self.step, values)
             self.callbacks.tell("logged", self.step, values)
 
