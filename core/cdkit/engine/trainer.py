@@ -19,6 +19,7 @@ from cdkit.engine.batches import Batch, Batches
 from cdkit.engine.blocks import made_again, recompute
 from cdkit.engine.callbacks import Callbacks
 from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, prune, set_aside_damaged
+from cdkit.engine.compiled import compiled, undisturbed
 from cdkit.engine.device import accelerator
 from cdkit.engine.inherit import adapt, inherit
 from cdkit.engine.journal import Journal, Unwritten
@@ -64,7 +65,9 @@ class Trainer:
         self._note_few()
         self._fit_encoders()
         self.model.to(device).train()
-        recompute(made_again(self.model, self.options.recompute))
+        if self.options.compile:
+            compiled(self.model.backbone, "regional" if self.options.compile == "regional" else "whole")
+        recompute(made_again(self.model, self.options.recompute))  # round what is compiled, which it could not look into
         self.quick = fast and device.type == "cuda"
         self._hasten()
         self.accelerator = accelerator(self.options, device)
@@ -77,8 +80,6 @@ class Trainer:
         self.loss = self.waited = float("nan")
         self.stream: Ahead | None = None
         self.seen = unseen
-        if self.options.compile:
-            self.model.backbone.compile(dynamic=False)
 
     @property
     def step(self) -> int:
@@ -180,8 +181,8 @@ class Trainer:
         self.callbacks.tell("began", self.run.path, self.step, self.options.steps)
         shown = progress(self.options.steps, self.step) if self.ranks.leads else unheard()
         try:
-            hurry = quick(self.device) if self.quick else nullcontext()
-            with hurry, shown as report, closing(self._groups()) as groups:
+            hurry = quick(self.device, kernels=not self.options.compile) if self.quick else nullcontext()
+            with hurry, undisturbed(), shown as report, closing(self._groups()) as groups:
                 for group in agreed(groups, self.unreadable, self.ranks):
                     where = f"{self.run.path}: step {self.step + 1}"
                     with device_blamed(where, self.device), memory_blamed(where, self.options, self.device):

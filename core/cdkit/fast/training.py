@@ -26,15 +26,18 @@ KEPT = 4  # lengths of text, say
 
 
 @contextmanager
-def quick(device: torch.device) -> Generator[None]:
-    """While it lasts, on a GPU: kernels of our own, the best attention, convolutions chosen by trial where they may differ."""
+def quick(device: torch.device, *, kernels: bool = True) -> Generator[None]:
+    """While it lasts, on a GPU: kernels of our own, the best attention, convolutions chosen by trial where they may differ.
+
+    kernels: False where a compiler writes them.
+    """
     if device.type != "cuda":
         yield
         return
     strict = torch.are_deterministic_algorithms_enabled()
     before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, not strict
     try:
-        with fast(), warnings.catch_warnings():
+        with fast(kernels), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The AccumulateGrad node's stream")  # recorded on a stream of its own, as is meant
             if strict:
                 yield

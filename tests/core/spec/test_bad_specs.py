@@ -48,8 +48,16 @@ CASES = [
     ("  steps: 100", "  steps: ${STEPS}", "s.yaml:21:10: train.steps: '${STEPS}' is text; expected an integer greater than 0"),
     ("  steps: 100", "  steps: [100]", "s.yaml:21:10: train.steps: a list of 1; expected an integer greater than 0"),
     ("  steps: 100", "  steps: {a: 1}", "s.yaml:21:10: train.steps: a mapping; expected an integer greater than 0"),
-    ("  steps: 100", "  compile: yes", "s.yaml:21:12: train.compile: 'yes' is text; expected true or false"),
-    ("  steps: 100", "  compile: 1", "s.yaml:21:12: train.compile: 1 is an integer; expected true or false"),
+    (
+        "  steps: 100",
+        "  compile: yes",
+        "s.yaml:21:12: train.compile: there is no 'yes'; expected true or false or one of 'regional', 'whole'",
+    ),
+    (
+        "  steps: 100",
+        "  compile: 1",
+        "s.yaml:21:12: train.compile: 1 is an integer; expected true or false or one of 'regional', 'whole'",
+    ),
     (
         "  steps: 100",
         "  recompute: 0",
