@@ -145,11 +145,12 @@ def main() -> None:
     asked.add_argument("--out", type=Path, required=True)
     asked.add_argument("--tiny", action="store_true")
     asked.add_argument("--each", type=int, default=16)
+    asked.add_argument("--arms", nargs="*", default=[arm.name for arm in ARMS])
     given = asked.parse_args()
     with joined(None) as ranks, tempfile.TemporaryDirectory() as folder:
         results: dict[str, Any] = {"world": ranks.world, "each": given.each, "torch": torch.__version__, "links": links(ranks)}
         results["device"] = torch.cuda.get_device_name() if ranks.device.type == "cuda" else "cpu"
-        for place, arm in enumerate(ARMS):
+        for place, arm in enumerate(arm for arm in ARMS if arm.name in given.arms):
             mine = ranks if arm.together else Ranks(0, 1, ranks.device)
             began = time.perf_counter()
             if arm.together or ranks.leads:

@@ -74,7 +74,7 @@ class Callback:
         """A training of `steps` steps begins in the run's folder, or goes on after `step` of them."""
 
     def logged(self, step: int, values: Mapping[str, float]) -> None:
-        """What the journal writes of a step: `loss`, `lr`, `grad_norm`, `seconds`."""
+        """What the journal writes of a step: `loss`, `lr`, `grad_norm`, `seconds`, and `waited`, a share of the time."""
 
     def saved(self, step: int, checkpoint: Path) -> None:
         """A checkpoint was committed: this folder, whole."""

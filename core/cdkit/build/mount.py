@@ -22,6 +22,7 @@ class Slot(Passing, Filled):
     def __init__(self, site: Site, taps: Mapping[str, Tap | SequenceTap]) -> None:
         super().__init__()
         self.site = site
+        self.key = site.name  # of its signals
         self.taps = nn.ModuleDict(taps)
 
     @property
@@ -30,7 +31,7 @@ class Slot(Passing, Filled):
 
     def forward(self, h: Tensor, signals: Signals, emb: Tensor) -> Tensor:
         for name, tap in self.taps.items():
-            h = tap(h, signals[self.site.name][name], emb)
+            h = tap(h, signals[self.key][name], emb)
         return h
 
     @property
@@ -45,7 +46,7 @@ class NormSlot(Slot, Modulating):
         whole: Modulation = (None, None)
         for name, tap in self.taps.items():
             assert isinstance(tap, Tap)
-            more = tap.modulation(signals[self.site.name][name], emb)
+            more = tap.modulation(signals[self.key][name], emb)
             if more is None:
                 return None
             whole = after(whole, more)
@@ -67,7 +68,7 @@ class SequenceSlot(Slot):
         # A Mount's slot is called by the site's kind, and `sequence` is the one kind that answers Joined (parts.Mount).
         joined = Joined(h)
         for name, tap in self.taps.items():
-            joined = append(joined, tap(h, signals[self.site.name][name], emb))
+            joined = append(joined, tap(h, signals[self.key][name], emb))
         return joined
 
 

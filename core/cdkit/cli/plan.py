@@ -105,7 +105,7 @@ def lines(told: dict[str, Any]) -> list[str]:
     gb = {key: f"{value / 1e9:.1f}" for key, value in memory.items() if key != "fits"}
     batch = way["each"] * way["gpus"]
     return [
-        f"{told['spec']} on {way['gpus']:,} x {told['machine']}, {way['strategy']}{', recompute' if way['recompute'] else ''}, "
+        f"{told['spec']} on {way['gpus']:,} x {told['machine']}, {way['strategy']}{again(way['recompute'])}, "
         f"{batch:,} pictures a step",
         f"  memory       {gb['most']} GB a GPU: {gb['held']} weights, moments and averages, {gb['buckets']} of DDP's, "
         f"{gb['cast']} in bf16, {gb['activations']} activations; and {gb['reserve']} of CUDA's"
@@ -119,3 +119,9 @@ def lines(told: dict[str, Any]) -> list[str]:
             "%", " %"
         ),
     ]
+
+
+def again(which: bool | tuple[int, ...]) -> str:
+    """Of which blocks the activations are made again, in words."""
+    levels = "" if isinstance(which, bool) else f" at level {', '.join(map(str, which))}"
+    return f", recompute{levels}" if which else ""

@@ -26,7 +26,8 @@ def command() -> None:
 @click.argument("folder", type=FOLDER, default=Path("runs"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(folder: Path, as_json: bool) -> None:
-    """The runs in FOLDER (runs/): how far each is, its last loss, its room on the disk, and who trains it."""
+    """The runs in FOLDER (runs/): how far each is, its last loss, how long it waited for data, its room on the disk, and who
+    trains it."""
     from cdkit.engine.shelf import standing
 
     standings = [standing(run) for run in found(folder)]
@@ -46,8 +47,8 @@ def found(folder: Path) -> list[Run]:
 
 def table(standings: list[Standing]) -> list[str]:
     """A line a run, in columns."""
-    rows = [("run", "state", "step", "loss", "kept", "MB"), *(row(one) for one in standings)]
-    widths = [max(len(line[column]) for line in rows) for column in range(6)]
+    rows = [("run", "state", "step", "loss", "waited", "kept", "MB"), *(row(one) for one in standings)]
+    widths = [max(len(line[column]) for line in rows) for column in range(7)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows]
     return [
         lines[0],
@@ -58,7 +59,8 @@ def table(standings: list[Standing]) -> list[str]:
 def row(one: Standing) -> tuple[str, ...]:
     step = f"{one.step}/{one.steps}" if one.steps is not None else str(one.step)
     loss = "" if one.loss is None else f"{one.loss:.4g}"
-    return one.run, one.state, step, loss, str(one.checkpoints), f"{one.size / 1e6:.1f}"
+    waited = "" if one.waited is None else f"{one.waited:.1%}"
+    return one.run, one.state, step, loss, waited, str(one.checkpoints), f"{one.size / 1e6:.1f}"
 
 
 @command.command()

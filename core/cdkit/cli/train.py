@@ -16,6 +16,7 @@ from cdkit.cli.processes import launched, looks_first, processes
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. train.steps=100.")
 @click.option("--init-from", metavar="RUN", help="Start a new run from the weights of this one.")
 @click.option("--strategy", type=click.Choice(["ddp", "late", "fsdp2"]), help="The same as --set train.strategy=…")
+@click.option("--compile", "how", type=click.Choice(["off", "regional", "whole"]), help="The same as --set train.compile=…")
 @processes
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")
 @click.option("--deterministic", is_flag=True, help="Bitwise repeatable on the same machine, at some cost in speed.")
@@ -34,6 +35,7 @@ def command(
     overrides: tuple[str, ...],
     init_from: str | None,
     strategy: str | None,
+    how: str | None,
     device: str | None,
     deterministic: bool,
     minutes: float | None,
@@ -50,7 +52,8 @@ def command(
     """
     from cdkit.spec import read_spec
 
-    read = read_spec(spec, overrides=(*overrides, *([f"train.strategy={strategy}"] if strategy else [])))
+    asked = {"strategy": strategy, "compile": how and how.replace("off", "false")}
+    read = read_spec(spec, overrides=(*overrides, *(f"train.{key}={value}" for key, value in asked.items() if value)))
     from cdkit.build import assemble
     from cdkit.build.liveness import prove
     from cdkit.build.room import check_room

@@ -31,6 +31,7 @@ class Batch:
     raw: dict[str, list[Any]]  # by column
     latent: bool = False  # are the images latents already?
     passed: dict[str, str] = field(default_factory=dict[str, str])  # pictures that could not be read, and why
+    varied: tuple[bool, ...] = ()  # is a picture another than its data set holds?
 
 
 class Batches(Steps[Batch]):
@@ -51,10 +52,12 @@ class Batches(Steps[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         passed: dict[str, str] = {}
-        chosen = [self._varied(self._read(self._order[place], passed), step) for place in self._places(step)]
+        found = [self._read(self._order[place], passed) for place in self._places(step)]
+        chosen = [self._varied(example, step) for example in found]
         raw = {column: self._told(column, chosen, step) for column in self.columns}
         images = torch.stack([example.image for example in chosen])
-        return Batch(step, [example.id for example in chosen], images, raw, self.dataset.latent, passed)
+        varied = tuple(new.image is not old.image for new, old in zip(chosen, found, strict=True))
+        return Batch(step, [example.id for example in chosen], images, raw, self.dataset.latent, passed, varied)
 
     def described(self, step: int, shown: int) -> str:
         """A batch and its first pictures, for a person."""

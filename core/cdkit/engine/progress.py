@@ -13,9 +13,10 @@ EVERY = 5.0  # seconds between lines where there is no terminal
 
 
 class Report(Protocol):
-    """Told after a step: its number, and the last known loss (not every step reads it)."""
+    """Told after a step: its number, and, as last known (not every step reads them), the loss and the share of the time that
+    was spent waiting for data."""
 
-    def __call__(self, step: int, loss: float) -> None: ...
+    def __call__(self, step: int, loss: float, waited: float = ...) -> None: ...
 
 
 @contextmanager
@@ -31,8 +32,8 @@ def progress(total: int, start: int) -> Generator[Report]:
 def unheard() -> AbstractContextManager[Report]:
     """A report that nobody hears."""
 
-    def report(step: int, loss: float) -> None:
-        del step, loss
+    def report(step: int, loss: float, waited: float = math.nan) -> None:
+        del step, loss, waited
 
     return nullcontext(report)
 
@@ -43,7 +44,7 @@ class _Lines:
         self.said = time.monotonic()
         self.began = 0.0
 
-    def __call__(self, step: int, loss: float) -> None:
+    def __call__(self, step: int, loss: float, waited: float = math.nan) -> None:
         now = time.monotonic()
         if not self.began:  # the first step waits for workers and caches; it says nothing about the next ones
             self.began, self.start = now, step
@@ -53,7 +54,7 @@ class _Lines:
         self.said = now
         rate = max(step - self.start, 1) / max(now - self.began, 1e-9)
         eta = _clock((self.total - step) / rate)
-        print(f"step {step}/{self.total}{_loss(loss)}  {rate:.1f} it/s  ETA {eta}", file=sys.stderr, flush=True)
+        print(f"step {step}/{self.total}{_loss(loss)}  {rate:.1f} it/s{_waited(waited)}  ETA {eta}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -66,9 +67,9 @@ def _bar(total: int, start: int) -> Generator[Report]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=total, completed=start)
 
-        def report(step: int, loss: float) -> None:
+        def report(step: int, loss: float, waited: float = math.nan) -> None:
             rate = max(step - start, 1) / max(time.monotonic() - began, 1e-9)
-            bar.update(task, completed=step, description=f"{_loss(loss)}  {rate:.1f} it/s")
+            bar.update(task, completed=step, description=f"{_loss(loss)}  {rate:.1f} it/s{_waited(waited)}")
 
         yield report
 
@@ -76,6 +77,10 @@ def _bar(total: int, start: int) -> Generator[Report]:
 def _loss(loss: float) -> str:
     """Nothing before the first logged step."""
     return "" if math.isnan(loss) else f"  loss {loss:.4f}"
+
+
+def _waited(share: float) -> str:
+    return "" if math.isnan(share) else f"  waited {share:.1%}".replace("%", " %")
 
 
 def _clock(seconds: float) -> str:

@@ -91,6 +91,13 @@ class Reading(Iterator[Batch]):
         self.step += 1
         return made
 
+    def has_come(self) -> bool:
+        """Is there something of a worker's that nobody has taken yet? Where there are no workers, nothing comes."""
+        if not self._workers or not self._stream._task_info:
+            return False
+        owing = self._stream._task_info.get(self._stream._rcvd_idx, ())
+        return len(owing) == 2 or self._stream._worker_result_queue._reader.poll()
+
     def close(self) -> None:
         """End the workers."""
         if self._workers:

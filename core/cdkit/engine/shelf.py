@@ -17,7 +17,8 @@ from cdkit.errors import CdkitError
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """step: of the latest checkpoint, of `steps` that were asked for. loss: the last that was logged. size: in bytes.
+    """step: of the latest checkpoint, of `steps` that were asked for. loss: the last that was logged. waited: for data, a
+    share of the time before that. size: in bytes.
 
     state: "training", "finished", "stopped", "not begun" or "unreadable". writer: the process that trains it.
     """
@@ -27,6 +28,7 @@ class Standing:
     step: int
     steps: int | None
     loss: float | None
+    waited: float | None
     checkpoints: int
     size: int
     writer: str = ""
@@ -46,13 +48,14 @@ def standing(run: Run) -> Standing:
     """How far a run is. Reads no weights and changes nothing."""
     folders = committed(run.checkpoints)
     step = step_of(folders[-1]) if folders else 0
-    writer = writer_of(run)
+    writer, logged, size = writer_of(run), last_logged(run), size_of(run.path)
+    loss, waited = logged.get("loss"), logged.get("waited")
     try:
         steps = run.spec().train.steps
     except CdkitError:
-        return Standing(str(run.path), "unreadable", step, None, last_loss(run), len(folders), size_of(run.path), writer)
+        return Standing(str(run.path), "unreadable", step, None, loss, waited, len(folders), size, writer)
     state = "training" if writer else "not begun" if not folders else "finished" if step >= steps else "stopped"
-    return Standing(str(run.path), state, step, steps, last_loss(run), len(folders), size_of(run.path), writer)
+    return Standing(str(run.path), state, step, steps, loss, waited, len(folders), size, writer)
 
 
 def writer_of(run: Run) -> str:
@@ -68,14 +71,11 @@ def writer_of(run: Run) -> str:
     return ""
 
 
-def last_loss(run: Run) -> float | None:
-    """What was logged last."""
+def last_logged(run: Run) -> dict[str, float]:
+    """What was logged last; nothing where nothing was."""
     path = run.path / METRICS
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    for line in reversed(lines):
-        if told(line) is not None:
-            return json.loads(line).get("loss")
-    return None
+    return next((json.loads(line) for line in reversed(lines) if told(line) is not None), {})
 
 
 def size_of(folder: Path) -> int:

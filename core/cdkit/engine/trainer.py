@@ -13,11 +13,13 @@ from cdkit.build import assemble
 from cdkit.conditions import Ledger
 from cdkit.diffusion.random import derive
 from cdkit.engine.agreed import Unread, agreed
+from cdkit.engine.ahead import Ahead
 from cdkit.engine.autoencoder import take_autoencoder
 from cdkit.engine.batches import Batch, Batches
-from cdkit.engine.blocks import recompute
+from cdkit.engine.blocks import made_again, recompute
 from cdkit.engine.callbacks import Callbacks
 from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, prune, set_aside_damaged
+from cdkit.engine.compiled import compiled, undisturbed
 from cdkit.engine.device import accelerator
 from cdkit.engine.inherit import adapt, inherit
 from cdkit.engine.journal import Journal, Unwritten
@@ -31,6 +33,7 @@ from cdkit.engine.power_ema import keep_snapshot, snapshot_steps
 from cdkit.engine.progress import progress, unheard
 from cdkit.engine.ranks import ALONE, Ranks
 from cdkit.engine.reading import Reading
+from cdkit.engine.remember import remember, unseen
 from cdkit.engine.run import VERSIONS, Run, facts
 from cdkit.engine.sizes import check_pictures
 from cdkit.engine.stop import Stop, Stopped
@@ -62,8 +65,9 @@ class Trainer:
         self._note_few()
         self._fit_encoders()
         self.model.to(device).train()
-        if self.options.recompute:
-            recompute(self.model.backbone)
+        if self.options.compile:
+            compiled(self.model.backbone, "regional" if self.options.compile == "regional" else "whole")
+        recompute(made_again(self.model, self.options.recompute))  # round what is compiled, which it could not look into
         self.quick = fast and device.type == "cuda"
         self._hasten()
         self.accelerator = accelerator(self.options, device)
@@ -73,9 +77,9 @@ class Trainer:
         self.callbacks = Callbacks(spec.callbacks if ranks.leads else (), say)
         self.data = dataset.fingerprint()
         self.unreadable = Unreadable(run.path, ranks.rank, dataset.most_unreadable)
-        self.loss = float("nan")
-        if self.options.compile:
-            self.model.backbone.compile(dynamic=False)
+        self.loss = self.waited = float("nan")
+        self.stream: Ahead | None = None
+        self.seen = unseen
 
     @property
     def step(self) -> int:
@@ -103,7 +107,8 @@ class Trainer:
         if not self.quick:
             return
         laid_out(self.model.backbone)
-        alone = self.spec.lora is None and self.options.accumulate == 1 and self.ranks.world == 1
+        apart = self.ranks.world == 1 or self.options.strategy == "late"  # no gradient is sent while passes are made
+        alone = self.spec.lora is None and self.options.accumulate == 1 and apart
         alone = alone and not (self.options.compile or self.options.recompute)
         if self.spec.task == "denoise" and alone:
             self.model.pace = Training(self.model.backbone)
@@ -121,6 +126,8 @@ class Trainer:
         else:
             self._see()
             self.say(f"{self.run.path}: training {self.spec.name} for {self.options.steps} steps on {self.device}")
+        if self.options.cache:
+            self.seen = remember(self.model, self.data, self.say)
         if not self.ranks.leads:  # who counts the pictures of all, counts those of before once
             self.model.ledger = self.model.ledger.with_numbers([0] * len(self.model.ledger.numbers()))
 
@@ -175,13 +182,13 @@ class Trainer:
         self.callbacks.tell("began", self.run.path, self.step, self.options.steps)
         shown = progress(self.options.steps, self.step) if self.ranks.leads else unheard()
         try:
-            hurry = quick(self.device) if self.quick else nullcontext()
-            with hurry, shown as report, closing(self._groups()) as groups:
+            hurry = quick(self.device, kernels=not self.options.compile) if self.quick else nullcontext()
+            with hurry, undisturbed(), shown as report, closing(self._groups()) as groups:
                 for group in agreed(groups, self.unreadable, self.ranks):
                     where = f"{self.run.path}: step {self.step + 1}"
                     with device_blamed(where, self.device), memory_blamed(where, self.options, self.device):
                         self._update(group, journal)
-                    report(self.step, self.loss)
+                    report(self.step, self.loss, self.waited)
                     with device_blamed(where, self.device):
                         self._keep()
                     if any(self.ranks.greatest(stop.asked, time.monotonic() > until)):
@@ -204,13 +211,14 @@ class Trainer:
     def _groups(self) -> Generator[list[Batch]]:
         """The batches of each update that is left: as many as are accumulated."""
         share = self.options.accumulate
-        stream = Reading(
+        reading = Reading(
             self.batches,
             start=self.step * share,
             stop=self.options.steps * share,
             workers=self.options.workers,
             patience=self.options.worker_timeout,
         )
+        self.stream = stream = Ahead(reading, self.device)
         with closing(stream):
             for _ in range(self.step, self.options.steps):
                 yield [next(stream) for _ in range(share)]
@@ -221,13 +229,17 @@ class Trainer:
         torch.manual_seed(derive(self.options.seed, "update", self.step, *([self.ranks.rank] if self.ranks.rank else [])))
         set_learning_rate(self.learned.optimizer, learning_rate(self.options, self.step))
         losses = [self._backward(batch, len(group), last=batch is group[-1]) for batch in group]
+        assert self.stream is not None, "where else would the group come from?"
+        self.stream.look()  # before what follows waits for the device
         norm = self.together.clip(trained_by(self.learned.optimizer), self.options.clip)
         self._check(norm, losses)
         self.learned.update()
         if self.step % self.options.log_every == 0 or self.step == self.options.steps:
             self.loss = float(self.ranks.mean(torch.stack(losses).mean()))
             rate = learning_rate(self.options, self.step - 1)
-            values = {"loss": self.loss, "lr": rate, "grad_norm": float(norm), "seconds": time.monotonic() - began}
+            self.waited = round(self.stream.waited(), 4)
+            told = {"lr": rate, "grad_norm": float(norm), "seconds": time.monotonic() - began, "waited": self.waited}
+            values = {"loss": self.loss, **told}
             journal.write(self.step, values)
             self.callbacks.tell("logged", self.step, values)
 
@@ -241,7 +253,7 @@ class Trainer:
 
     def _backward(self, batch: Batch, share: int, *, last: bool = True) -> Tensor:
         with nullcontext() if last else self.together.kept_back():
-            loss = self.together(batch)
+            loss = self.together(self.seen(batch))
             self.accelerator.backward(loss / share)
         return loss.detach()
 

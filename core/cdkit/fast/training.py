@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def quick(device: torch.device) -> Generator[None]:
-    """While it lasts, on a GPU: kernels of our own, the best attention, convolutions chosen by trial where they may differ."""
+def quick(device: torch.device, *, kernels: bool = True) -> Generator[None]:
+    """While it lasts, on a GPU: kernels of our own, the best attention, convolutions chosen by trial where they may differ.
+
+    kernels: False where a compiler writes them.
+    """
     if device.type != "cuda":
         yield
         return
     attention = nullcontext() if torch.are_deterministic_algorithms_enabled() else best_attention()
-    with fast(), tried_convolutions(), attention:
+    with fast(kernels), tried_convolutions(), attention:
         yield
 
 

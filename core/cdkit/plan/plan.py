@@ -26,7 +26,7 @@ class Way:
     gpus: int
     each: int = 16
     strategy: Strategy = "ddp"
-    recompute: bool = False
+    recompute: bool | tuple[int, ...] = False
     averages: int = 1
     network: float = 320e9
     disk: float = 2e9
@@ -92,20 +92,35 @@ def memory_of(what: Counted, machine: Machine, way: Way) -> Memory:
     """Divided weights lie in N parts; all else is whole. The most is in use where the way back begins: before any gradient."""
     parts = way.gpus if way.strategy == "fsdp2" else 1
     own = what.trained - what.divided + what.divided / parts
-    kept = what.entering + what.inner if way.recompute else what.taken
     return Memory(
         held=WEIGHT * (own * (3 + way.averages) + what.frozen),
         buckets=WEIGHT * what.trained if way.strategy == "ddp" and way.gpus > 1 else 0.0,
         cast=2.0 * what.trained,
-        activations=2 * machine.kept * kept * way.each,
+        activations=2 * machine.kept * kept_of(what, way) * way.each,
         gradients=WEIGHT * own,
         reserve=machine.reserve,
     )
 
 
+def kept_of(what: Counted, way: Way) -> int:
+    """Numbers of one picture that are kept for the way back: of blocks that are made again what enters them, and all of one."""
+    if isinstance(way.recompute, bool):
+        return what.entering + what.inner if way.recompute else what.taken
+    levels = [what.levels[level] for level in set(way.recompute)]
+    saved = sum(level.taken - level.entering for level in levels)
+    return what.taken - saved + max((level.inner for level in levels), default=0)
+
+
+def again_of(what: Counted, way: Way) -> float:
+    """The share of the arithmetic that is done once more."""
+    if isinstance(way.recompute, bool):
+        return float(way.recompute)
+    return sum(what.levels[level].share for level in set(way.recompute))
+
+
 def step_of(what: Counted, machine: Machine, way: Way, alone: float | None = None) -> Step:
     """alone: what one GPU was measured to take; else arithmetic at the machine's rate, longer where it recomputes."""
-    work = what.flops * way.each / machine.rate * (machine.again if way.recompute else 1)
+    work = what.flops * way.each / machine.rate * (1 + (machine.again - 1) * again_of(what, way))
     seconds = work if alone is None else alone
     if way.gpus == 1:
         return Step(seconds, 0.0, 0.0)

@@ -44,11 +44,13 @@ class TrainSection:
     to it. ema_snapshots: how often those are kept. seed: of data order, noise and dropout. precision: `auto` is bf16 where a
     GPU has it, else fp32. workers: processes that read pictures, for each that trains. worker_timeout: seconds that one may
     keep training waiting. checkpoint_every: updates. keep: checkpoints, the latest ones. sample_every: updates between grids of
-    samples; 0: none is drawn. log_every: updates. prompts: what the grids show. compile: the backbone, by torch.compile.
+    samples; 0: none is drawn. log_every: updates. prompts: what the grids show. compile: by torch.compile, the
+    backbone as a `whole` (true says the same), or `regional`, block by block, which begins much sooner.
     strategy: of several processes, each holds the whole model, and sends gradients while they are made (`ddp`) or when all are
     (`late`); or it holds its part of the weights and of all that training keeps beside them (`fsdp2`). recompute: what the
-    blocks of the backbone make, on the way back, instead of keeping it (gradient checkpointing): less memory, a third more
-    arithmetic.
+    blocks of the backbone make, on the way back, instead of keeping it (gradient checkpointing): less memory, up to a third more
+    arithmetic; a list takes only the blocks at these levels, 0 the finest. cache: keep on disk, for every training here, what
+    frozen encoders and the autoencoder make.
     """
 
     steps: Positive = 1000
@@ -72,9 +74,10 @@ class TrainSection:
     sample_every: NonNegative = 500
     log_every: Positive = 10
     prompts: tuple[str, ...] = ()
-    compile: bool = False
+    compile: bool | Literal["regional", "whole"] = False
     strategy: Literal["ddp", "late", "fsdp2"] = "ddp"
-    recompute: bool = False
+    recompute: bool | tuple[NonNegative, ...] = False
+    cache: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

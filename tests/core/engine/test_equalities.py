@@ -74,7 +74,7 @@ def test_made_again_or_kept_loss_and_gradients_are_the_same(tiny: Tiny) -> None:
         )
     kept, answered = gradients(model, [batch], spec), loss(model, batch, spec)
     once = len(runs)
-    recompute(model.backbone)
+    recompute(blocks)
     runs.clear()
     again = gradients(model, [batch], spec)
     assert len(runs) == once  # of two forward passes; now of one and its way back

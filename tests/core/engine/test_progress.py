@@ -29,9 +29,9 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lines_tell_step_loss_speed_and_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     with progress(4000, 100) as report:
         for step in range(101, 113):
-            report(step, float("nan") if step < 110 else 0.25)
+            report(step, *((float("nan"),) if step < 110 else (0.25, 0.021)))
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["step 105/4000  1.0 it/s  ETA 1:04:55", "step 110/4000  loss 0.2500  1.0 it/s  ETA 1:04:50"]
+    assert lines == ["step 105/4000  1.0 it/s  ETA 1:04:55", "step 110/4000  loss 0.2500  1.0 it/s  waited 2.1 %  ETA 1:04:50"]
 
 
 def test_a_bar_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,11 +40,11 @@ def test_a_bar_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     with progress(10, 0) as report:
         for step in range(1, 11):
-            report(step, 0.5)
+            report(step, 0.5, 0.25)
     said = sys.stderr.getvalue()
     assert "10/10" in said
     assert "loss 0.5000" in said
-    assert "it/s" in said
+    assert "it/s  waited 25.0 %" in said
     assert "0:00:00" in said  # left
 
 

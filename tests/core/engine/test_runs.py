@@ -56,7 +56,9 @@ def test_every_state_is_told(run: Path, tiny: Tiny) -> None:
     }
     with Run(stopped).lock():
         assert standings(run.parent)["stopped"] == ("training", 3, 4)
-        assert re.search(rf"{stopped} +training +3/4 +\S+ +3 +\d+\.\d  \(process \d+ on ", said("runs", "list", str(run.parent)))
+        assert re.search(
+            rf"{stopped} +training +3/4 +\S+ +\d+\.\d% +3 +\d+\.\d  \(process \d+ on ", said("runs", "list", str(run.parent))
+        )
     assert standings(stopped)["stopped"] == ("stopped", 3, 4)
 
 

@@ -38,7 +38,9 @@ def test_it_is_within_fifteen_percent_of_what_was_measured(name: str) -> None:
 @pytest.mark.slow
 def test_stable_diffusion_is_counted_as_it_says_here() -> None:
     told = ("conditions.text={use: bytes, dim: 768, heads: 12, depth: 1}", "autoencoder=null")
-    assert counted(read_spec(SPECS / "sd_like.yaml", overrides=told)) == SD
+    found = counted(read_spec(SPECS / "sd_like.yaml", overrides=told))
+    assert replace(found, levels=()) == SD
+    assert [level.stride for level in found.levels] == [1, 2, 4, 8]
 
 
 def test_divided_weights_need_less_the_more_gpus_there_are() -> None:
@@ -83,6 +85,14 @@ def test_a_small_network_is_counted_and_planned_by_the_command() -> None:
     words = CliRunner().invoke(cdkit, [*asked, "--price", "2"]).stdout
     assert "31,250 steps" in words
     assert "cost" in words
+
+
+def test_levels_that_are_made_again_are_planned() -> None:
+    asked = ["plan", str(SPECS / "digits.yaml"), "--gpus", "1", "--data", "1M"]
+    words = CliRunner().invoke(cdkit, [*asked, "--set", "train.recompute=[0, 1]"]).stdout
+    assert words.startswith("digits on 1 x h100, ddp, recompute at level 0, 1, 16 pictures a step\n")
+    done = CliRunner().invoke(cdkit, [*asked, "--set", "train.recompute=[2]"])
+    assert "unet has no level 2; its levels are 0 (stride 1), 1 (stride 2)" in str(done.exception)
 
 
 def test_what_cannot_be_planned_is_said() -> None:

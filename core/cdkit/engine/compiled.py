@@ -1,0 +1,68 @@
+"""compiled: a backbone by torch.compile in training, whole or block by block; what was compiled is there for the next process.
+
+Blocks of one class and one shape are compiled once: what tells them apart is the names of their sites, so within a block signals
+go by the place of their site. A network of fifty blocks is then a dozen small graphs instead of one large one.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from cdkit.cache import cache_folder
+from cdkit.engine.blocks import blocks_of, slots_in
+from cdkit.parts import Signals
+
+KINDS = 64  # of one class of blocks; torch gives up at 8, and Stable Diffusion's residual blocks have 14 shapes
+
+Backend = str | Callable[..., Any]
+
+
+def compiled(backbone: nn.Module, how: Literal["regional", "whole"], backend: Backend = "inductor") -> None:
+    """From here on it is compiled when it is first called in training, for each shape it meets."""
+    # The environment's own word counts; torch looks here at its first compilation.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+    if how == "whole":
+        backbone.compile(dynamic=False, backend=backend)
+        return
+    torch._dynamo.config.recompile_limit = max(KINDS, torch._dynamo.config.recompile_limit)  # pyright: ignore
+    for block in blocks_of(backbone)[0]:
+        block.forward = Alike(block, torch.compile(block.forward, dynamic=False, backend=backend))
+
+
+@contextmanager
+def undisturbed() -> Generator[None]:
+    """While it lasts, a training says nothing of what torch looks at when it compiles a block between others."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed")
+        yield
+
+
+class Alike:
+    """A block's forward, compiled for training, with signals by the place of their site in the block and not by its name."""
+
+    def __init__(self, block: nn.Module, fast: Callable[..., Any]) -> None:
+        self._block, self._ordinary, self._fast = block, block.forward, fast
+        self._slots = list(slots_in(block))
+        for place, slot in enumerate(self._slots):
+            slot.key = str(place)
+
+    def __call__(self, *inputs: Any) -> Any:
+        forward = self._fast if self._block.training else self._ordinary  # grids of samples have shapes of their own
+        if not any(isinstance(one, Mapping) for one in inputs):
+            self._as_they_were()
+        return forward(*[self._by_place(one) if isinstance(one, Mapping) else one for one in inputs])  # pyright: ignore[reportUnknownArgumentType]
+
+    def _by_place(self, signals: Signals) -> Signals:
+        return {slot.key: signals[slot.site.name] for slot in self._slots if slot.site.name in signals}
+
+    def _as_they_were(self) -> None:
+        """For a block that is not handed its signals as they are: each is compiled by itself then."""
+        for slot in self._slots:
+            slot.key = slot.site.name
