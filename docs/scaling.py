@@ -88,16 +88,18 @@ def measured(arm: Arm, ranks: Ranks, folder: Path, each: int, tiny: bool) -> dic
     training.assemble = partial(filled, ranks.device)
     trainer = Trainer(spec_of(arm, ranks.world, each, tiny), Run(folder), ranks.device, print, ranks)
     times: list[float] = []
+    groups = trainer._groups()  # pyright: ignore[reportPrivateUsage]
     for step in range(WARM + TIMED):
-        batch = trainer.batches[step]
+        group = next(groups)
         if step == WARM and cuda:
             torch.cuda.reset_peak_memory_stats()
         settle(ranks, cuda)
         began = time.perf_counter()
-        trainer._update([batch], Unwritten())  # pyright: ignore[reportPrivateUsage]
+        trainer._update(group, Unwritten())  # pyright: ignore[reportPrivateUsage]
         if cuda:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
+    groups.close()
     found = {"seconds": ranks.greatest(statistics.median(times[WARM:]))[0], "loss": trainer.loss}
     if cuda:
         held, most = torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
