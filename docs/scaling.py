@@ -95,7 +95,8 @@ def measured(arm: Arm, ranks: Ranks, folder: Path, each: int, tiny: bool) -> dic
             torch.cuda.reset_peak_memory_stats()
         settle(ranks, cuda)
         began = time.perf_counter()
-        trainer._update(group, Unwritten())  # pyright: ignore[reportPrivateUsage]
+        with trainer.hurried():
+            trainer._update(group, Unwritten())  # pyright: ignore[reportPrivateUsage]
         if cuda:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)

@@ -81,13 +81,13 @@ class ByHand(Alone):
         for some, flat, sent in messages:
             sent.wait()
             for parameter, gradient in zip(some, flat.split([p.numel() for p in some]), strict=True):
-                parameter.grad = gradient.view_as(parameter)
+                parameter.grad = gradient.as_strided(parameter.shape, parameter.stride())
 
     def _message(self, some: list[nn.Parameter]) -> tuple[list[nn.Parameter], Tensor, Any]:
         """Their gradients in a row, on the way to becoming the mean."""
         from torch import distributed
 
-        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in some])
+        flat = torch.cat([row_of(torch.zeros_like(p) if p.grad is None else p.grad, p) for p in some])
         if flat.is_cuda:
             return some, flat, distributed.all_reduce(flat, distributed.ReduceOp.AVG, async_op=True)
         flat /= self.ranks.world  # gloo has no mean
@@ -161,6 +161,13 @@ class Fsdp2(ByHand):
     @property
     def draws(self) -> bool:
         return True
+
+
+def row_of(gradient: Tensor, parameter: nn.Parameter) -> Tensor:
+    """Its numbers in the order in which the parameter's lie in memory, which need not be that of rows."""
+    if gradient.stride() != parameter.stride():
+        gradient = torch.empty_like(parameter).copy_(gradient)
+    return gradient.as_strided((gradient.numel(),), (1,))
 
 
 def in_buckets(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:

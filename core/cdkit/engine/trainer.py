@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 
 import torch
 from torch import Tensor
@@ -106,6 +106,8 @@ class Trainer:
         """Laid out for a GPU; the backbone's passes are replayed, where they alone make the gradients of one update."""
         if not self.quick:
             return
+        if self.ranks.world > 1 and self.options.strategy == "fsdp2":  # which divides rows, and takes no other layout
+            return
         laid_out(self.model.backbone)
         apart = self.ranks.world == 1 or self.options.strategy == "late"  # no gradient is sent while passes are made
         alone = self.spec.lora is None and self.options.accumulate == 1 and apart
@@ -182,8 +184,7 @@ class Trainer:
         self.callbacks.tell("began", self.run.path, self.step, self.options.steps)
         shown = progress(self.options.steps, self.step) if self.ranks.leads else unheard()
         try:
-            hurry = quick(self.device, kernels=not self.options.compile) if self.quick else nullcontext()
-            with hurry, undisturbed(), shown as report, closing(self._groups()) as groups:
+            with self.hurried(), undisturbed(), shown as report, closing(self._groups()) as groups:
                 for group in agreed(groups, self.unreadable, self.ranks):
                     where = f"{self.run.path}: step {self.step + 1}"
                     with device_blamed(where, self.device), memory_blamed(where, self.options, self.device):
@@ -203,6 +204,10 @@ class Trainer:
             self.callbacks.tell("ended", self.step)
         if self.step < self.options.steps and (asked := self._asked(stop)):
             raise self.ranks.voiced(Stopped(asked, self.step, str(self.run.path)))
+
+    def hurried(self) -> AbstractContextManager[None]:
+        """While it lasts, a GPU is used as well as we know how, unless that was not wanted."""
+        return quick(self.device, kernels=not self.options.compile) if self.quick else nullcontext()
 
     def _asked(self, stop: Stop) -> int:
         """The signal that came to any of the processes; 0 before any did."""
