@@ -70,28 +70,39 @@ class ByHand(Alone):
     def __init__(self, learner: Learner, ranks: Ranks, whole: Sequence[nn.Parameter]) -> None:
         super().__init__(learner, ranks)
         self.whole = [parameter for parameter in whole if parameter.requires_grad]
+        self._used = torch.empty(0)
 
     def average(self) -> None:
-        """Give every process the mean of their gradients."""
-        used = self.ranks.greatest(*(float(parameter.grad is not None) for parameter in self.whole)) if self.whole else ()
-        shared = [parameter for parameter, any_has in zip(self.whole, used, strict=True) if any_has]
-        if not shared:
+        """Give every process the mean of their gradients. Nothing waits: what no process used is known in `forget` alone."""
+        if not self.whole:
             return
-        messages = [self._message(some) for some in in_buckets(shared)]
+        used = torch.tensor([float(parameter.grad is not None) for parameter in self.whole])
+        self._used, asked = self._sent(used.to(self.ranks.device, non_blocking=True), "MAX")
+        messages = [self._message(some) for some in in_buckets(self.whole)]
         for some, flat, sent in messages:
             sent.wait()
             for parameter, gradient in zip(some, flat.split([p.numel() for p in some]), strict=True):
                 parameter.grad = gradient.as_strided(parameter.shape, parameter.stride())
+        asked.wait()
+
+    def forget(self) -> None:
+        """Take their gradients from those that no process used. The first to wait for the device."""
+        for parameter, used in zip(self.whole, self._used.tolist() if self.whole else (), strict=True):
+            if not used:
+                parameter.grad = None
+
+    def _sent(self, values: Tensor, operation: str) -> tuple[Tensor, Any]:
+        from torch import distributed
+
+        return values, distributed.all_reduce(values, getattr(distributed.ReduceOp, operation), async_op=True)
 
     def _message(self, some: list[nn.Parameter]) -> tuple[list[nn.Parameter], Tensor, Any]:
         """Their gradients in a row, on the way to becoming the mean."""
-        from torch import distributed
-
         flat = torch.cat([row_of(torch.zeros_like(p) if p.grad is None else p.grad, p) for p in some])
         if flat.is_cuda:
-            return some, flat, distributed.all_reduce(flat, distributed.ReduceOp.AVG, async_op=True)
+            return some, *self._sent(flat, "AVG")
         flat /= self.ranks.world  # gloo has no mean
-        return some, flat, distributed.all_reduce(flat, async_op=True)
+        return some, *self._sent(flat, "SUM")
 
 
 class Late(ByHand):
@@ -102,7 +113,9 @@ class Late(ByHand):
 
     def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
         self.average()
-        return super().clip(parameters, most)
+        norm = super().clip(parameters, most)
+        self.forget()
+        return norm
 
 
 class Ddp(ByHand):
@@ -128,7 +141,9 @@ class Ddp(ByHand):
 
     def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
         self.average()
-        return super().clip(parameters, most)
+        norm = super().clip(parameters, most)
+        self.forget()
+        return norm
 
 
 class Fsdp2(ByHand):
@@ -153,6 +168,7 @@ class Fsdp2(ByHand):
         norm = (self.ranks.sum(squared(divided, self.ranks.device)) + squared(there, self.ranks.device)).sqrt()
         scale = (most / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_([*divided, *there], scale)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        self.forget()
         return norm
 
     def write(self, folder: Path, step: int, tensors: Tensors, state: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
