@@ -26,8 +26,11 @@ Backend = str | Callable[..., Any]
 
 def compiled(backbone: nn.Module, how: Literal["regional", "whole"], backend: Backend = "inductor") -> None:
     """From here on it is compiled when it is first called in training, for each shape it meets."""
-    # The environment's own word counts; torch looks here at its first compilation.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+    folder = str(cache_folder() / "compiled")
+    if not any(
+        letter.isspace() for letter in folder
+    ):  # at which the compiler's command line would be cut; torch has a place of its own
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder)  # which it looks up at its first compilation
     if how == "whole":
         backbone.compile(dynamic=False, backend=backend)
         return

@@ -173,3 +173,7 @@ def test_the_environments_own_folder_counts(tiny: Tiny, monkeypatch: pytest.Monk
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     compiled(assemble(tiny()).backbone, "whole", "eager")
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "compiled")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    monkeypatch.setenv("CDKIT_CACHE", str(tmp_path / "a cache"))
+    compiled(assemble(tiny()).backbone, "whole", "eager")
+    assert " " not in os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""), "g++ would not find it"
