@@ -105,13 +105,13 @@ def test_a_block_that_hides_its_signals_is_compiled_as_it_is(tiny: Tiny) -> None
     block = next(block for block in blocks_of(model.backbone)[0] if type(block).__name__ == "TransformerBlock")
     slot = next(slot for slot in slots_in(block) if len(slot.taps))
     signals, ordinary = dict[str, Any](), block.forward
-    block.forward = lambda h, emb: ordinary(h, emb, signals)
+    block.forward = lambda h, emb, _about: ordinary(h, emb, signals)
     signals |= model.prepare(model.joined(model.encode({"text": ["seven"]})))
     h, emb = torch.randn(1, 16, 16), torch.randn(1, slot.site.embedding)
-    before = block(h, emb)
+    before = block(h, emb, {"a": "mapping of its own"})
     compiled(model.backbone, "regional", Counting())
     assert slot.key != slot.site.name
-    assert torch.allclose(block(h, emb), before, rtol=1e-5, atol=1e-6)
+    assert torch.allclose(block(h, emb, {"a": "mapping of its own"}), before, rtol=1e-5, atol=1e-6)
     assert slot.key == slot.site.name
 
 
