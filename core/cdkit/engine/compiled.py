@@ -10,6 +10,8 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Literal
 
 import torch
@@ -19,6 +21,7 @@ from cdkit.cache import cache_folder
 from cdkit.engine.blocks import blocks_of, slots_in
 from cdkit.parts import Signals
 
+PLACE = "TORCHINDUCTOR_CACHE_DIR"
 KINDS = 64  # of one class of blocks; torch gives up at 8, and Stable Diffusion's residual blocks have 14 shapes
 
 Backend = str | Callable[..., Any]
@@ -37,12 +40,14 @@ def compiled(backbone: nn.Module, how: Literal["regional", "whole"], backend: Ba
 
 
 def keep(folder: str) -> None:
-    """Where torch looks at its first compilation, unless the environment says another place.
+    """Where torch looks from now on, unless the environment says another place than torch's own, which it writes there itself.
 
-    Not in a folder with a blank in its name, at which the C++ compiler's command line would be cut: torch has a place of its own.
+    Not in a folder with a blank in its name, at which the C++ compiler's command line would be cut.
     """
-    if folder.split() == [folder]:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder)
+    said = Path(os.environ.get(PLACE, gettempdir() + "/torchinductor_"))
+    torchs = said.parent == Path(gettempdir()) and said.name.startswith("torchinductor_")
+    if torchs and folder.split() == [folder]:
+        os.environ[PLACE] = folder
 
 
 @contextmanager

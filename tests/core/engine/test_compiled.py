@@ -22,6 +22,7 @@ from cdkit.engine.train import train
 from cdkit.model import Model
 from cdkit.spec import Spec
 from torch import Tensor
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 Tiny = Callable[..., Spec]
 DEEP = ("backbone.mult=[1, 2]", "backbone.blocks=2")
@@ -170,9 +171,13 @@ def test_the_environments_own_folder_counts(tiny: Tiny, monkeypatch: pytest.Monk
     monkeypatch.setenv("CDKIT_CACHE", str(tmp_path / "cache"))
     compiled(assemble(tiny()).backbone, "whole", "eager")
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "inductor")
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    compiled(assemble(tiny()).backbone, "whole", "eager")
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "compiled")
+    for torchs in (None, default_cache_dir()):
+        if torchs is None:
+            monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+        else:
+            monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", torchs)
+        compiled(assemble(tiny()).backbone, "whole", "eager")
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "compiled")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     monkeypatch.setenv("CDKIT_CACHE", str(tmp_path / "a cache"))
     compiled(assemble(tiny()).backbone, "whole", "eager")
