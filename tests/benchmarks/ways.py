@@ -106,13 +106,13 @@ def main(words: list[str]) -> None:
             "whole": {"compile": "whole"},
             "regional, with our kernels in it": {"compile": "regional", "kernels": True},
         }
-        for name, way in ways.items() if "compile" in asked else ():
+        for number, (name, way) in enumerate(ways.items()) if "compile" in asked else ():
             for state in ("cold", "warm"):
-                apart(f"{name}, {state}", Path(folder, name), small, **way)
+                apart(f"{name}, {state}", Path(folder, str(number)), small, **way)
         for which in (False, [0], [0, 1], True) if "recompute" in asked else ():
-            apart(f"recompute {which}", Path(folder, "not compiled"), small, recompute=which)
+            apart(f"recompute {which}", Path(folder, "0"), small, recompute=which)
         for which in ([0], True) if "recompute" in asked else ():
-            apart(f"recompute {which}, regional", Path(folder, "regional"), small, recompute=which, compile="regional")
+            apart(f"recompute {which}, regional", Path(folder, "1"), small, recompute=which, compile="regional")
 
 
 main(sys.argv[1:])

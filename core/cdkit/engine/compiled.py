@@ -10,6 +10,8 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Literal
 
 import torch
@@ -19,6 +21,7 @@ from cdkit.cache import cache_folder
 from cdkit.engine.blocks import blocks_of, slots_in
 from cdkit.parts import Signals
 
+PLACE = "TORCHINDUCTOR_CACHE_DIR"
 KINDS = 64  # of one class of blocks; torch gives up at 8, and Stable Diffusion's residual blocks have 14 shapes
 
 Backend = str | Callable[..., Any]
@@ -26,14 +29,25 @@ Backend = str | Callable[..., Any]
 
 def compiled(backbone: nn.Module, how: Literal["regional", "whole"], backend: Backend = "inductor") -> None:
     """From here on it is compiled when it is first called in training, for each shape it meets."""
-    # The environment's own word counts; torch looks here at its first compilation.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+    keep(str(cache_folder() / "compiled"))
     if how == "whole":
         backbone.compile(dynamic=False, backend=backend)
         return
     torch._dynamo.config.recompile_limit = max(KINDS, torch._dynamo.config.recompile_limit)  # pyright: ignore
+    sites = frozenset(slot.site.name for slot in slots_in(backbone))
     for block in blocks_of(backbone)[0]:
-        block.forward = Alike(block, torch.compile(block.forward, dynamic=False, backend=backend))
+        block.forward = Alike(block, torch.compile(block.forward, dynamic=False, backend=backend), sites)
+
+
+def keep(folder: str) -> None:
+    """Where torch looks from now on, unless the environment says another place than torch's own, which it writes there itself.
+
+    Not in a folder with a blank in its name, at which the C++ compiler's command line would be cut.
+    """
+    said = Path(os.environ.get(PLACE, gettempdir() + "/torchinductor_"))
+    torchs = said.parent == Path(gettempdir()) and said.name.startswith("torchinductor_")
+    if torchs and folder.split() == [folder]:
+        os.environ[PLACE] = folder
 
 
 @contextmanager
@@ -45,19 +59,25 @@ def undisturbed() -> Generator[None]:
 
 
 class Alike:
-    """A block's forward, compiled for training, with signals by the place of their site in the block and not by its name."""
+    """A block's forward, compiled for training, with signals by the place of their site in the block and not by its name.
 
-    def __init__(self, block: nn.Module, fast: Callable[..., Any]) -> None:
-        self._block, self._ordinary, self._fast = block, block.forward, fast
+    sites: all that the backbone has, by which signals are known among what a block is handed.
+    """
+
+    def __init__(self, block: nn.Module, fast: Callable[..., Any], sites: frozenset[str]) -> None:
+        self._block, self._ordinary, self._fast, self._sites = block, block.forward, fast, sites
         self._slots = list(slots_in(block))
         for place, slot in enumerate(self._slots):
             slot.key = str(place)
 
     def __call__(self, *inputs: Any) -> Any:
         forward = self._fast if self._block.training else self._ordinary  # grids of samples have shapes of their own
-        if not any(isinstance(one, Mapping) for one in inputs):
+        if not any(map(self._are_signals, inputs)):
             self._as_they_were()
-        return forward(*[self._by_place(one) if isinstance(one, Mapping) else one for one in inputs])  # pyright: ignore[reportUnknownArgumentType]
+        return forward(*[self._by_place(one) if self._are_signals(one) else one for one in inputs])
+
+    def _are_signals(self, handed: Any) -> bool:
+        return isinstance(handed, Mapping) and handed.keys() <= self._sites
 
     def _by_place(self, signals: Signals) -> Signals:
         return {slot.key: signals[slot.site.name] for slot in self._slots if slot.site.name in signals}

@@ -145,7 +145,8 @@ def _steps(count: int) -> Iterator[int]:
 def _forms(name: str, stream: Stream) -> dict[str, Tensor]:
     assert batch_of(stream)
     forms = {form: getattr(stream, form) for form in FORMS}
-    return {f"{name}.{form}": value.detach().cpu().contiguous() for form, value in forms.items() if value is not None}
+    own = torch.contiguous_format  # and memory of their own, which a file wants: tokens and pooled may be one tensor
+    return {f"{name}.{form}": value.detach().cpu().clone(memory_format=own) for form, value in forms.items() if value is not None}
 
 
 def _finish(out: Path, job: Preparing, shard: int, files: dict[str, int]) -> None:

@@ -22,6 +22,7 @@ from cdkit.engine.train import train
 from cdkit.model import Model
 from cdkit.spec import Spec
 from torch import Tensor
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 Tiny = Callable[..., Spec]
 DEEP = ("backbone.mult=[1, 2]", "backbone.blocks=2")
@@ -105,13 +106,13 @@ def test_a_block_that_hides_its_signals_is_compiled_as_it_is(tiny: Tiny) -> None
     block = next(block for block in blocks_of(model.backbone)[0] if type(block).__name__ == "TransformerBlock")
     slot = next(slot for slot in slots_in(block) if len(slot.taps))
     signals, ordinary = dict[str, Any](), block.forward
-    block.forward = lambda h, emb: ordinary(h, emb, signals)
+    block.forward = lambda h, emb, _about: ordinary(h, emb, signals)
     signals |= model.prepare(model.joined(model.encode({"text": ["seven"]})))
     h, emb = torch.randn(1, 16, 16), torch.randn(1, slot.site.embedding)
-    before = block(h, emb)
+    before = block(h, emb, {"a": "mapping of its own"})
     compiled(model.backbone, "regional", Counting())
     assert slot.key != slot.site.name
-    assert torch.allclose(block(h, emb), before, rtol=1e-5, atol=1e-6)
+    assert torch.allclose(block(h, emb, {"a": "mapping of its own"}), before, rtol=1e-5, atol=1e-6)
     assert slot.key == slot.site.name
 
 
@@ -170,6 +171,14 @@ def test_the_environments_own_folder_counts(tiny: Tiny, monkeypatch: pytest.Monk
     monkeypatch.setenv("CDKIT_CACHE", str(tmp_path / "cache"))
     compiled(assemble(tiny()).backbone, "whole", "eager")
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "inductor")
+    for torchs in (None, default_cache_dir()):
+        if torchs is None:
+            monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+        else:
+            monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", torchs)
+        compiled(assemble(tiny()).backbone, "whole", "eager")
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "compiled")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    monkeypatch.setenv("CDKIT_CACHE", str(tmp_path / "a cache"))
     compiled(assemble(tiny()).backbone, "whole", "eager")
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "compiled")
+    assert " " not in os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""), "g++ would not find it"

@@ -96,6 +96,14 @@ def test_it_goes_on_where_it_stopped_and_several_share_it(
     assert digests[0] == digests[1]
 
 
+def test_forms_that_are_one_tensor_are_kept_as_two(tmp_path: Path, tiny: Tiny) -> None:
+    names = "zero, one, two, three, four, five, six, seven, eight, nine"
+    label = f"conditions.text={{use: label, dim: 8, column: label, trainable: false, names: [{names}]}}"
+    folder = prepare(tiny(label), tmp_path / "out", say=quiet)
+    stream = Registry.installed().get("dataset", "prepared")(path=str(folder)).split("test")[0].values["label"][0]
+    assert torch.equal(stream.tokens[:, 0], stream.pooled)
+
+
 def test_what_does_not_belong_together_is_refused(tmp_path: Path, tiny: Tiny, prepared: Path) -> None:
     with pytest.raises(UsageError, match="nothing here is frozen"):
         prepare(tiny(), tmp_path / "out", say=quiet)
