@@ -21,7 +21,7 @@ from cdkit_approximations.reused import reused_change
 class CachedCrossAttention(Approximation):
     """The methods at `attend` sites (cross_attention, gated and their like) run in the first steps alone.
 
-    until: the share of the steps in which they do, at least one; 1 changes nothing. ValueError where nothing attends.
+    until: the share of the steps in which they do, at least one; 1 changes nothing. Raises ValueError where nothing attends.
     """
 
     until: Unit = 0.4

@@ -19,9 +19,9 @@ from cdkit_approximations.reused import reused
 class DeepCache(Approximation):
     """Every n-th step of the grid runs the whole network, from the first on; the others its outermost blocks.
 
-    every: n; 1 changes nothing. depth: how many blocks run at all steps on the way down; on the way up one more does. 0 saves the
-    most; a level of 2 blocks is 3 deep, with its change of resolution. ValueError for a network that is not nested, as U-Nets
-    are, or not so deep.
+    every: n; 1 changes nothing. depth: how many blocks run at all steps on the way down, and one more on the way up; 0 saves the
+    most, and the number of blocks a level keeps the finest level whole. Raises ValueError for a network that is not nested, as
+    U-Nets are, or not so deep.
     """
 
     every: Positive = 3

@@ -29,7 +29,7 @@ class TokenMerging(Approximation):
 
     ratio: the share of the tokens that are merged away, as far as there are others to stand for them; 0 changes nothing.
     square: rows and columns of the squares, of each of which one token stays. stride: only where a token is of at most so many
-    rows of the picture; null is the finest self-attention. ValueError where there is none.
+    rows of the picture; null is the finest self-attention. Raises ValueError where there is none.
     """
 
     ratio: Share = 0.5

@@ -1,10 +1,12 @@
 """What each approximation saves, and what it costs in our own scores. A row a setting; rows that are in OUT already are kept.
 
-OUT=FOLDER python tests/benchmarks/approximations.py [RUN] [--pictures N] [--frechet N] [--table]
+OUT=FOLDER python tests/benchmarks/approximations.py [RUN] [--pictures N] [--frechet N] [--only TEXT] [--most N] [--table]
+python tests/benchmarks/approximations.py --count SPEC [--steps N]
 
-Every setting draws the same prompts from the same noise. `macs`: of the denoiser, of a picture, counted on the meta device.
-`seconds`: a picture, of the CPU's time, or beside a GPU of the clock's. `off`: how far the pictures lie from the exact ones,
-relative to those. `drawn`: the share recognised as said. `frechet`: distance over floor, of N other pictures, where N is given.
+Every setting draws the same prompts from the same noise. `macs`: of the denoiser, of a picture, counted on the meta device; with
+--count they alone, of a spec that need not be trained. `seconds`: a picture, of the CPU's time, or beside a GPU of the clock's.
+`off`: how far the pictures lie from the exact ones, relative to those. `drawn`: the share recognised as said. `frechet`: distance
+over floor, of N other pictures, where N is given.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from cdkit.model import Model
 from cdkit.model.draw import decided
 from cdkit.model.plain import walked
 from cdkit.model.walk import Told, Walk
+from cdkit.spec import read_spec
 from measured import DEVICE, NOTED, note
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -138,13 +141,31 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def count(path: Path, steps: int) -> None:
+    """What each approximation leaves of the multiplications of a guided sampling."""
+    spec = read_spec(path)
+    meta = assemble(spec, device="meta")
+    approximations = [setting for setting in settings(int(spec.backbone.options["blocks"])) if setting.approximate]
+    whole = macs(meta, Setting(steps=steps))
+    note(f"{spec.name}: exact", f"{whole / 1e12:.2f} TMACs in {steps} steps")
+    for setting in approximations:
+        note(f"{spec.name}: {setting.name}", round(macs(meta, replace(setting, steps=steps)) / whole, 3))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("run", nargs="?", default="animals")
     parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--frechet", type=int, default=0)
+    parser.add_argument("--only", default="", help="settings whose name holds this, and the exact one")
+    parser.add_argument("--most", type=int, default=1000, help="settings that are measured now; the rest another time")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--count", type=Path)
+    parser.add_argument("--steps", type=int, default=20)
     asked = parser.parse_args()
+    if asked.count:
+        count(asked.count, asked.steps)
+        return
     folder = Path(os.environ["OUT"])
     kept, exact = folder / "approximations.json", folder / f"exact-{Path(asked.run).name}.pt"
     if kept.is_file():
@@ -154,10 +175,11 @@ def main() -> None:
         hasten(model)
     meta = assemble(model.spec, device="meta")
     blocks = int(model.spec.backbone.options["blocks"])
-    names = {f"{model.spec.name}: {setting.name}": setting for setting in settings(blocks)}
-    for name, setting in names.items():
-        if name not in NOTED and not asked.table:
-            note(name, row(model, meta, setting, asked.pictures, asked.frechet, exact))
+    chosen = [setting for setting in settings(blocks) if asked.only in setting.name or setting == Setting()]
+    names = {f"{model.spec.name}: {setting.name}": setting for setting in chosen}
+    left = [name for name in names if name not in NOTED]
+    for name, setting in [(name, names[name]) for name in left[: 0 if asked.table else asked.most]]:
+        note(name, row(model, meta, setting, asked.pictures, asked.frechet, exact))
     print(table([NOTED[name] for name in names if name in NOTED]))
 
 

@@ -19,7 +19,7 @@ def asked_parts(kind: str, texts: Sequence[str], option: str, registry: Registry
     for text in texts:
         node, problems = compose_value(text, option)
         draft.problems += problems
-        part = draft.part(kind, node if node is None else named_alone(node), kind)
+        part = draft.part(kind, node if node is None else named_alone(node), option.removeprefix("--"))
         made += [] if part is None else [part.spec]
     if draft.problems:
         raise refusal(draft.problems)

@@ -1,4 +1,4 @@
-"""A backbone has no `if` about conditioning: it asks its slots and does not know who answers."""
+"""A backbone has no `if` about conditioning: it asks its slots and knows neither who answers nor who answers in its place."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ METHODS = (
     "caption",
     "prompt",
     "label",
+    "approximat",
+    "detour",
+    "phase",
 )
 BRANCHES = (ast.If, ast.IfExp, ast.Match, ast.BoolOp, ast.Try)
 
