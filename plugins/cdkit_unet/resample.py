@@ -30,23 +30,23 @@ class Upsample(nn.Module, Settling):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.phases: Tensor | None = None  # (4 C, C, 2, 2), once they are settled
+        self.quarters: Tensor | None = None  # (4 C, C, 2, 2), once they are settled
 
     def forward(self, h: Tensor) -> Tensor:
-        if heard(self.conv) or (self.phases is None and not suits(h)):
+        if heard(self.conv) or (self.quarters is None and not suits(h)):
             return self.conv(F.interpolate(h, scale_factor=2.0, mode="nearest"))
-        phases = phases_of(self.conv.weight) if self.phases is None else self.phases
-        return woven(F.conv2d(h, phases, padding=1), self.conv.bias)
+        quarters = quarters_of(self.conv.weight) if self.quarters is None else self.quarters
+        return woven(F.conv2d(h, quarters, padding=1), self.conv.bias)
 
     def settle(self) -> None:
-        self.phases = phases_of(self.conv.weight.detach())
+        self.quarters = quarters_of(self.conv.weight.detach())
 
 
-def phases_of(weight: Tensor) -> Tensor:
+def quarters_of(weight: Tensor) -> Tensor:
     """(C', C, 3, 3) over doubled pixels -> (4 C', C, 2, 2) over the pixels themselves, summed in float32 at least."""
     exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
-    phases = [halved for rows in _halved(exact, 2) for halved in _halved(rows, 3)]
-    return torch.cat(phases).to(weight.dtype).contiguous(memory_format=torch.channels_last)
+    quarters = [halved for rows in _halved(exact, 2) for halved in _halved(rows, 3)]
+    return torch.cat(quarters).to(weight.dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _halved(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
