@@ -14,7 +14,7 @@ import gc
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
@@ -43,6 +43,7 @@ from trials import (
 RESULTS = BUILD / "results.json"
 EXPLAINED = Path(__file__).parent / "survivors.json"
 ENOUGH_SECONDS = 10.0  # of tests for each change
+APART_SECONDS = 60.0  # where the tests start a process, which takes seconds to begin
 ENOUGH = 0.9  # the share of changes that has to be killed in each part
 
 
@@ -102,14 +103,17 @@ def ways(module: str) -> Iterator[Way]:
 
 def tests_of(known: Mapped, module: str, line: int) -> list[str]:
     """The tests that run a line, the quickest first; of a line that is run by the import, all that run the module. As many as
-    take ENOUGH_SECONDS in all: what survives those might have been noticed by others."""
-    by = known.lines[module]
+    take ENOUGH_SECONDS in all: what survives those might have been noticed by others. What they start is not looked into, so
+    that all that start the module as a process count for each of its lines."""
+    by, apart = known.lines[module], known.apart[module]
     names = {name for name in by.get(line, ()) if name}
     if not names:
         names = {name for running in by.values() for name in running if name}
+    enough = APART_SECONDS if apart else ENOUGH_SECONDS
+    names.update(apart)
     quickest = sorted(names, key=lambda name: known.seconds.get(name, 0.0))
     until = accumulate(known.seconds.get(name, 0.0) for name in quickest)
-    return [name for name, seconds in zip(quickest, until, strict=True) if seconds <= ENOUGH_SECONDS] or quickest[:1]
+    return [name for name, seconds in zip(quickest, until, strict=True) if seconds <= enough] or quickest[:1]
 
 
 def state_of(part: Part) -> str:
@@ -154,11 +158,11 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def try_part(name: str, part: Part, again: bool, every: int) -> list[Tried]:
-    """Every change of a part, or each n-th: in place, and where that is too late, from the import on."""
+def try_part(name: str, part: Part, again: bool, wanted: Callable[[Way], bool]) -> list[Tried]:
+    """The changes of a part that are wanted: in place, and where that is too late, from the import on."""
     state = state_of(part)
     kept, file = Kept(state, again), BUILD / f"map-{state}.json"
-    asked = [way for module in part.modules for way in ways(module) if way.number % every == 0]
+    asked = [way for module in part.modules for way in ways(module) if wanted(way)]
     todo = [way for way in asked if kept.outcome(way) is None]
     if todo:
         kept.forget(todo)
@@ -206,13 +210,15 @@ def main() -> int:
     asked.add_argument("--part", choices=PARTS, action="append")
     asked.add_argument("--again", action="store_true", help="try survivors again")
     asked.add_argument("--every", type=int, default=1, help="each n-th change alone: a sample")
+    asked.add_argument("--only", metavar="MODULE#NUMBER", action="append", help="this change alone")
     told = asked.parse_args()
+    only, every = told.only, told.every
     copy_tree()
     begin()
     explained = json.loads(EXPLAINED.read_text(encoding="utf-8")) if EXPLAINED.is_file() else {}
     good = True
     for name in told.part or PARTS:
-        found = try_part(name, PARTS[name], told.again, told.every)
+        found = try_part(name, PARTS[name], told.again, lambda way: way.key in only if only else way.number % every == 0)
         survived = [tried for tried in found if tried.outcome == "survived"]
         good &= len(survived) <= (1 - ENOUGH) * len(found)
         for tried in survived:

@@ -58,6 +58,7 @@ class Mapped(NamedTuple):
     seconds: Mapping[str, float]
     lines: Mapping[str, Mapping[int, Sequence[str]]]  # by module, then by line: tests; "" stands for the import
     imported: Sequence[str]
+    apart: Mapping[str, Sequence[str]]  # by module, the tests that start it as a process of its own
 
 
 class Way(NamedTuple):
@@ -151,14 +152,24 @@ def imported() -> list[str]:
 
 
 class Watch:
-    """A plugin of pytest that notes how long each test takes and which fail, and tells coverage whose lines these are."""
+    """A plugin of pytest that notes how long each test takes, which fail and what they start with `python -m`, and tells coverage
+    whose lines these are.
+    """
 
     def __init__(self, coverage: Any) -> None:
         self.coverage = coverage
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
+        self.started: dict[str, set[str]] = {}  # by dotted name: the tests
+        self.running = ""
+
+    def heard(self, event: str, args: tuple[Any, ...]) -> None:
+        """An audit event."""
+        if event == "subprocess.Popen" and self.running and "-m" in (line := list(args[1])):
+            self.started.setdefault(line[line.index("-m") + 1], set()).add(self.running)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.running = nodeid
         self.coverage.switch_context(nodeid)
         self.seconds[nodeid] = -taken()
 
@@ -197,6 +208,7 @@ def mapped(collected: Collected, modules: Sequence[str], file: Path, longest: fl
 
         watched = coverage.Coverage(data_file=None, include=[str(TREE / module) for module in modules])
         watch = Watch(watched)
+        sys.addaudithook(watch.heard)
         collected.session.config.pluginmanager.register(watch)
         collected.session.config.option.maxfail = 0
         watched.start()
@@ -207,7 +219,14 @@ def mapped(collected: Collected, modules: Sequence[str], file: Path, longest: fl
             module: {line: sorted({*names} - watch.failed) for line, names in data.contexts_by_lineno(str(TREE / module)).items()}
             for module in modules
         }
-        told = {"seconds": watch.seconds, "lines": lines, "imported": imported(), "failed": sorted(watch.failed)}
+        apart = {module: sorted(watch.started.get(dotted(module), set()) - watch.failed) for module in modules}
+        told = {
+            "seconds": watch.seconds,
+            "lines": lines,
+            "imported": imported(),
+            "apart": apart,
+            "failed": sorted(watch.failed),
+        }
         file.write_text(json.dumps(told))
         return 0
 
@@ -215,12 +234,17 @@ def mapped(collected: Collected, modules: Sequence[str], file: Path, longest: fl
         raise RuntimeError(f"the tests of {', '.join(modules[:3])} … end with {code} without any change")
 
 
+def dotted(module: str) -> str:
+    """`core/cdkit/registry/child.py` as it is imported."""
+    return module.removeprefix("core/").removesuffix(".py").replace("/", ".")
+
+
 def read_map(file: Path) -> Mapped:
     told = json.loads(file.read_text())
     if told["failed"]:
         print(f"left out, since they fail without any change: {told['failed']}", flush=True)
     lines = {module: {int(line): names for line, names in by.items()} for module, by in told["lines"].items()}
-    return Mapped(told["seconds"], lines, told["imported"])
+    return Mapped(told["seconds"], lines, told["imported"], told["apart"])
 
 
 def prepare(names: Sequence[str]) -> None:
