@@ -13,6 +13,9 @@ import pytest
 from cdkit.errors import PluginError
 from cdkit.hooks import KINDS
 from cdkit.registry import BrokenPlugin, Registry, UnknownPart
+from cdkit.registry.frames import innermost
+from cdkit.registry.metadata import Doors
+from cdkit.registry.record import Entry
 from cdkit.version import VERSION
 
 Distribution = Callable[..., Path]
@@ -148,6 +151,42 @@ def test_a_part_of_the_wrong_shape_is_named(distribution: Distribution, kind: st
     with pytest.raises(BrokenPlugin) as caught:
         Registry.installed().get(kind, "misshapen")
     assert error in str(caught.value)
+
+
+def test_a_joiner_may_name_the_streams_that_it_takes(distribution: Distribution) -> None:
+    """The interface takes any number of them; one that joins two takes two."""
+    source = "from cdkit import parts\nfrom cdkit.hooks import hookimpl\nclass P(parts.Joiner):\n    def forward(self, one, two, three): ...\n@hookimpl\ndef cdkit_encoder():\n    return P\n"
+    distribution("cdkit-joins", {"encoder.joins": "joins_module"}, joins_module=source)
+    assert Registry.installed().get("encoder", "joins").__name__ == "P"
+
+
+@pytest.mark.parametrize(
+    ("admitted", "barred", "dist", "refusal"),
+    [
+        (None, (), "x", ""),
+        ((), (), "x", "CDKIT_PLUGINS admits no plugin"),
+        (("b", "a"), (), "x", "CDKIT_PLUGINS admits a, b"),
+        (("x",), (), "x", ""),
+        (("x",), ("y", "x"), "x", "CDKIT_NO_PLUGIN bars x, y"),
+        ((), ("cdkit",), "cdkit", ""),
+    ],
+)
+def test_who_is_let_in(admitted: tuple[str, ...] | None, barred: tuple[str, ...], dist: str, refusal: str) -> None:
+    doors = Doors(None if admitted is None else frozenset(admitted), frozenset(barred))
+    assert doors.refusal(dist) == refusal
+
+
+@pytest.mark.parametrize(
+    ("stack", "place"),
+    [
+        (["/lib/runpy.py:1", "/x/mine/a.py:2", "/x/mine/b.py:3", "/lib/json.py:4"], "/x/mine/b.py:3"),
+        (["/x/mine.py:5", "/x/mines.py:6", "/x/minefield/a.py:7"], "/x/mine.py:5"),
+        (["/lib/json.py:4"], ""),
+        ([], ""),
+    ],
+)
+def test_the_last_frame_of_a_plugins_own_is_told(stack: list[str], place: str) -> None:
+    assert innermost(stack, Entry("sampler", "mine", "cdkit-mine", "1.0", "mine.parts:plugin")) == place
 
 
 def test_two_distributions_of_one_name_are_both_reached_by_their_full_names(distribution: Distribution) -> None:
