@@ -85,7 +85,7 @@ LOADED = [
     Hostile("exits", "import sys\nsys.exit(0)\n", r"it called sys\.exit\(0\) while it was being imported", 2),
     Hostile("base", "class Odd(BaseException): pass\nraise Odd('odd')\n", r"Odd: odd", 2),
     Hostile("mute", "class Mute(Exception):\n    def __str__(self): raise OSError\nraise Mute\n", r"Mute, whose text cannot be had: its __str__ raises OSError", 3),
-    Hostile("giant", "raise ValueError('x' * 10_000_000)\n", r"ValueError: x{300,388}…", 1),
+    Hostile("giant", "raise ValueError('x' * 10_000_000)\n", r"ValueError: x{387}…", 1),
     Hostile("escapes", "raise ValueError('\\x1b[2J\\u202egnp.exe')\n", r"ValueError: \\x1b\[2J\\u202egnp\.exe", 1),
     Hostile("group", "raise ExceptionGroup('all of it', [ValueError('a'), OSError('b')])\n", r"ExceptionGroup: all of it \(2 sub-exceptions\)", 1),
     Hostile("depth", "def f(): f()\nf()\n", r"RecursionError: maximum recursion depth exceeded", 1),

@@ -39,6 +39,7 @@ def test_slips_are_the_fewest() -> None:
         ("fiml", ["fimlab", "film"], "film"),  # one slip goes before two, though more of its letters stand in another place
         ("dim", ["dix", "dimx"], "dimx"),  # of as many slips, what is more alike
         ("a", ["abc"], "abc"),
+        ("abcdef", ["abcxyz"], ""),  # three slips
         ("xy", ["ab"], ""),  # as many slips as letters: nothing of it is left
         ("cross_attn", ["film", "cross_attention"], "cross_attention"),  # many slips, and still alike
         ("zzzzzz", ["unet", "dit"], ""),
