@@ -64,7 +64,8 @@ PARTS = {
     ),
     "spec": Part(
         tuple(sorted(str(path.relative_to(ROOT)) for path in (ROOT / "core/cdkit/spec").glob("*.py"))),
-        ("tests/core/spec", "tests/hostile/test_hostile_specs.py", "tests/fuzz/test_fuzz_replay.py", "tests/core/cli/test_init_command.py"),
+        ("tests/core/spec", "tests/core/build/test_drawing.py", "tests/hostile/test_hostile_specs.py", "tests/fuzz/test_fuzz_replay.py",
+         "tests/core/cli/test_init_command.py"),
     ),
     "registry": Part(
         tuple(sorted(str(path.relative_to(ROOT)) for path in (ROOT / "core/cdkit/registry").glob("*.py"))),
