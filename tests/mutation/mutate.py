@@ -43,7 +43,7 @@ from trials import (
 RESULTS = BUILD / "results.json"
 EXPLAINED = Path(__file__).parent / "survivors.json"
 ENOUGH_SECONDS = 10.0  # of tests for each change
-APART_SECONDS = 60.0  # where the tests start a process, which takes seconds to begin
+THOROUGH_SECONDS = 40.0  # where tests start a process, which takes seconds to begin; and of what runs at the import alone
 ENOUGH = 0.9  # the share of changes that has to be killed in each part
 
 
@@ -103,15 +103,14 @@ def ways(module: str) -> Iterator[Way]:
 
 
 def tests_of(known: Mapped, module: str, line: int) -> list[str]:
-    """The tests that run a line, the quickest first; of a line that is run by the import, all that run the module. As many as
-    take ENOUGH_SECONDS in all: what survives those might have been noticed by others. What they start is not looked into, so
-    that all that start the module as a process count for each of its lines."""
+    """The tests that run a line, the quickest first; of a line that is run by the import, all that run the module, or all that
+    there are. As many as take ENOUGH_SECONDS in all: what survives those might have been noticed by others. What they start is
+    not looked into, so that all that start the module as a process count for each of its lines."""
     by, apart = known.lines[module], known.apart[module]
-    names = {name for name in by.get(line, ()) if name}
+    names = {*by.get(line, ()), *apart} - {""}
+    enough = THOROUGH_SECONDS if apart or not names else ENOUGH_SECONDS
     if not names:
-        names = {name for running in by.values() for name in running if name}
-    enough = APART_SECONDS if apart else ENOUGH_SECONDS
-    names.update(apart)
+        names = {name for running in by.values() for name in running} - {""} or {*known.seconds}
     quickest = sorted(names, key=lambda name: known.seconds.get(name, 0.0))
     until = accumulate(known.seconds.get(name, 0.0) for name in quickest)
     return [name for name, seconds in zip(quickest, until, strict=True) if seconds <= enough] or quickest[:1]
@@ -189,8 +188,10 @@ def in_place(collected: Collected, part: Part, todo: Sequence[Way], kept: Kept, 
     known, imported = read_map(file), functions()
     gc.freeze()
     for way in todo:
+        if not any(known.lines[way.module].get(way.line, ())):
+            continue  # where it runs, it runs at the import
         tests = tests_of(known, way.module, way.line)
-        outcome = noticed_in_place(collected, imported, way, tests, longest(known, tests)) if tests else "survived"
+        outcome = noticed_in_place(collected, imported, way, tests, longest(known, tests))
         if outcome != TOO_LATE:
             kept.tell(way, outcome, tests)
 

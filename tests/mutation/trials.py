@@ -17,14 +17,15 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from changes import changes, tree_of
-from inplace import Collected, Functions, exchanged
+from inplace import Collected, Functions, exchanged, memories
+from pluggy import HookimplMarker
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "mutation"
@@ -33,6 +34,7 @@ HEAVY = (
     "torch", "torchvision", "numpy", "scipy.stats", "yaml", "PIL.Image", "click", "rich.progress", "pydantic", "pluggy", "einops",
     "safetensors.torch", "hypothesis", "hypothesis.strategies", "pytest", "_pytest.assertion.rewrite", "coverage",
 )  # fmt: skip
+hookimpl = HookimplMarker("pytest")
 TOO_LATE = "too late"  # what is changed has run already
 LOUD = "LOUD" in os.environ  # to see what a child says
 QUIET = (
@@ -153,14 +155,17 @@ def imported() -> list[str]:
 
 class Watch:
     """A plugin of pytest that notes how long each test takes, which fail and what they start with `python -m`, and tells coverage
-    whose lines these are.
+    whose lines these are: what the first of several tests runs for all of them, in a fixture or in a function that remembers, is
+    every one's.
     """
 
     def __init__(self, coverage: Any) -> None:
         self.coverage = coverage
+        self.remembering = memories()
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
         self.started: dict[str, set[str]] = {}  # by dotted name: the tests
+        self.sharing: dict[str, set[str]] = {}  # by fixture: the tests
         self.running = ""
 
     def heard(self, event: str, args: tuple[Any, ...]) -> None:
@@ -169,9 +174,30 @@ class Watch:
             self.started.setdefault(line[line.index("-m") + 1], set()).add(self.running)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        for memory in self.remembering:
+            memory.cache_clear()
         self.running = nodeid
         self.coverage.switch_context(nodeid)
         self.seconds[nodeid] = -taken()
+
+    def pytest_runtest_setup(self, item: Any) -> None:
+        for definitions in item._fixtureinfo.name2fixturedefs.values():
+            self.sharing.setdefault(named(definitions[-1]), set()).add(item.nodeid)
+
+    @hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, Any, Any]:
+        """Made once for several tests."""
+        if fixturedef.scope != "function":
+            self.coverage.switch_context(named(fixturedef))
+        try:
+            return (yield)
+        finally:
+            self.coverage.switch_context(self.running)
+
+    def tests(self, contexts: Sequence[str]) -> list[str]:
+        """Those behind the names that coverage was told."""
+        found = {test for context in contexts for test in self.sharing.get(context, {context})}
+        return sorted(found & self.seconds.keys() - self.failed)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self.seconds[nodeid] += taken()
@@ -179,6 +205,10 @@ class Watch:
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
             self.failed.add(report.nodeid)
+
+
+def named(fixture: Any) -> str:
+    return f"fixture {fixture.argname} of {fixture.baseid}"
 
 
 def taken() -> float:
@@ -216,7 +246,7 @@ def mapped(collected: Collected, modules: Sequence[str], file: Path, longest: fl
         watched.stop()
         data = watched.get_data()
         lines = {
-            module: {line: sorted({*names} - watch.failed) for line, names in data.contexts_by_lineno(str(TREE / module)).items()}
+            module: {line: watch.tests(names) for line, names in data.contexts_by_lineno(str(TREE / module)).items()}
             for module in modules
         }
         apart = {module: sorted(watch.started.get(dotted(module), set()) - watch.failed) for module in modules}

@@ -337,7 +337,7 @@ def test_a_probe_outlives_what_ends_a_process(
     name: str, source: str, error: str, line: int | None, distribution: Distribution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = distribution(f"cdkit-{name}", {f"sampler.{name}": f"{name}_module"}, **{f"{name}_module": source})
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     found = probe("sampler", name, longest=1)
     assert not found["ok"]
     assert found["error"].startswith(f"cdkit-{name} 1.0, entry point sampler.{name} = {name}_module: ")
@@ -351,7 +351,7 @@ def test_a_probe_outlives_the_loss_of_every_module(distribution: Distribution, m
     # in a process of its own: made anew, Python's `_io` has other exceptions than those that everyone caught before
     source = "import sys\nsys.modules.clear()\nimport json\n"
     folder = distribution("cdkit-emptying", {"sampler.emptying": "emptying_module"}, emptying_module=source)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     found = probe("sampler", "emptying")
     assert found["error"] == "cdkit-emptying 1.0, entry point sampler.emptying = emptying_module: KeyError: 'emptying_module'"
 
@@ -385,7 +385,7 @@ def test_side_effects_of_an_import_are_reported_each_and_no_other(
     """All of them in one process, so that the test is short; that none of ours has any, the next test says."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     folder = distribution("cdkit-effects", {"sampler.effects": "effects_module"}, effects_module="".join(PATCHES.values()) + GOOD)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     found = probe("sampler", "effects")
     assert found["ok"], found
     told = [effect for effect in found["effects"] if not any(effect.startswith(expected) for expected in PATCHES)]
@@ -402,8 +402,19 @@ def test_a_module_that_needs_torch_may_import_it(distribution: Distribution, mon
         {"sampler.honest": "honest_module"},
         honest_module="import torch\nimport torch.fx\nimport torch.nn.utils.parametrize\n" + GOOD,
     )
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     found = probe("sampler", "honest")
+    assert (found["ok"], found["error"], found["effects"]) == (True, "", [])
+
+
+def test_torch_itself_is_no_side_effect_of_a_verb_that_needs_it(
+    distribution: Distribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verbs are loaded without torch; it is there before anything is compared."""
+    source = "import click\nimport torch\nfrom cdkit.hooks import hookimpl\n@hookimpl\ndef cdkit_command():\n    return click.Command('verb')\n"
+    folder = distribution("cdkit-verb", {"command.verb": "verb_module"}, verb_module=source)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    found = probe("command", "verb")
     assert (found["ok"], found["error"], found["effects"]) == (True, "", [])
 
 
@@ -518,7 +529,8 @@ def test_what_it_prints_stays_out_of_stdout_by_whatever_way(distribution: Distri
 
 def cdkit(folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
     """The command as a user runs it, with the corpus on the path."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    paths = filter(None, (str(folder), os.environ.get("PYTHONPATH")))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     code = "import sys; from cdkit.cli.app import main; sys.argv[0] = 'cdkit'\ntry:\n    main()\nfinally:\n    print(*sorted(sys.modules), file=open('modules.txt', 'w'))"
     return subprocess.run(
         [sys.executable, "-c", code, *line], capture_output=True, text=True, env=environment, cwd=folder, check=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_check_outlives_a_plugin_that_kills_its_process(distribution: Distributi
     folder = distribution(
         "cdkit-crash", {"metric.crash": "crash_module", "metric.sane": "sane_module"}, crash_module=killer, sane_module=SANE
     )
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     out = CliRunner().invoke(plugins_command, ["check", "cdkit-crash"])
     lines = out.output.splitlines()
     assert re.fullmatch(r"failed   metric.crash +1 failed, .* s", lines[0])

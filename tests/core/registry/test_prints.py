@@ -32,15 +32,16 @@ def closed(descriptor: int) -> Iterator[None]:
         os.close(kept)
 
 
-def test_every_way_leads_to_stderr_and_back(capfd: Captured) -> None:
-    assert sys.__stdout__ is not None
+def test_every_way_leads_to_stderr_and_back(capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     before = os.listdir("/proc/self/fd")
-    sys.__stdout__.write("waiting;")  # in the buffer still: it was said before
-    with prints_aside("x 1.0"):
-        print("printed")
-        say("by descriptor;")
-        sys.__stdout__.write("behind your back;")
-    say("afterwards")
+    with open(OUT, "w", closefd=False) as buffered:  # as it is where nobody asked for PYTHONUNBUFFERED
+        monkeypatch.setattr(sys, "__stdout__", buffered)
+        buffered.write("waiting;")  # said before, and in the buffer still
+        with prints_aside("x 1.0"):
+            print("printed")
+            say("by descriptor;")
+            buffered.write("behind your back;")
+        say("afterwards")
     assert os.listdir("/proc/self/fd") == before
     out, err = capfd.readouterr()
     assert out == "waiting;afterwards"

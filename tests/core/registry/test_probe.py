@@ -68,7 +68,7 @@ def test_long_lines_are_cut(child: Child) -> None:
     assert probe("sampler", "tried")["error"] == f"{WHO}it ended the process with status 3, having said '{'x' * 199}…'"
 
 
-STACK = ["/lib/runpy.py:9", "/x/tried_module.py:3", "/x/tried_module.py:8", "/lib/json.py:4"]
+STACK = ["/lib/site.py:1", "/lib/runpy.py:9", "/x/tried_module.py:3", "/x/tried_module.py:8", "/lib/json.py:4"]
 DUMP = "".join(f'  File "{file}", line {line} in f\n' for file, line in (place.split(":") for place in reversed(STACK)))
 
 

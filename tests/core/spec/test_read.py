@@ -13,6 +13,7 @@ import pytest
 from cdkit.errors import PluginError, UsageError
 from cdkit.registry import Registry
 from cdkit.spec import BrokenParts, Place, Spec, SpecErrors, read_spec
+from cdkit.spec.sections import LoraSection
 
 Read = Callable[..., Spec]
 Parts = Mapping[tuple[str, str], Callable[..., object]]
@@ -58,6 +59,7 @@ def test_a_joiner_reads_conditions_and_counts_as_a_reader(read: Read, good: str)
     )
     both = spec.conditions["both"]
     assert (both.of, both.column, both.trainable, both.part.options) == (("text", "label"), "", None, {"axis": "tokens"})
+    assert (both.name, both.dropout) == ("both", 0.0)
 
 
 def test_injectors_are_named_by_use_unless_they_say(read: Read, good: str) -> None:
@@ -66,6 +68,19 @@ def test_injectors_are_named_by_use_unless_they_say(read: Read, good: str) -> No
     assert (add.name, add.streams, add.sites) == ("add", ("text", "label"), ("down.*", "mid"))
     twice = read(good.replace("use: add\n", "use: film\n    name: second\n"))
     assert [injector.name for injector in twice.injectors] == ["film", "second"]
+
+
+class Bell:
+    def __init__(self, *, every: int = 3) -> None: ...
+
+
+def test_callbacks_and_a_lora_are_read(good: str, registry: Registry) -> None:
+    spec = read_spec(
+        f"{good}callbacks:\n  - {{use: bell}}\nlora: {{rank: 4}}\n", registry=registry.extended({("callback", "bell"): Bell})
+    )
+    assert [(part.kind, part.use, part.options) for part in spec.callbacks] == [("callback", "bell", {"every": 3})]
+    assert spec.lora == LoraSection(rank=4)
+    assert read_spec(good, registry=registry).lora is None
 
 
 def test_a_spec_can_be_text_and_nothing_else_is_expanded(good: str, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +194,7 @@ def clash(streams: object, widths: object, *, sites: int = 3) -> None: ...
     ("factory", "why"),
     [
         (no_hint, "the option 'heads' has no type hint; expected one, since hints are the schema"),
-        (unholdable, "an option has a type hint that no spec can hold: "),
+        (unholdable, "an option has a type hint that no spec can hold: Unable to generate pydantic-core schema for <class '"),
         (lost, "a type hint of its options cannot be read: name 'Nowhere' is not defined"),
         (clash, "its option 'sites' is a key that core reads for every injector; expected another name"),
     ],
@@ -190,6 +205,15 @@ def test_a_part_that_cannot_be_described_is_a_plugins_fault(
     with pytest.raises(BrokenParts) as caught:
         read_spec(good.replace("use: film", "use: odd"), registry=registry.extended({("injector", "odd"): factory}))
     assert f"<text>:11:11: injectors.0.use: injector 'odd' of in-memory cannot be used: {why}" in str(caught.value)
+
+
+@pytest.mark.parametrize("factory", [no_hint, Unheard])
+def test_an_encoder_that_is_none_is_a_plugins_fault(good: str, registry: Registry, factory: Callable[..., object]) -> None:
+    """A part in memory is held to nothing before a spec names it."""
+    with pytest.raises(
+        BrokenParts, match=r"encoder 'odd' of in-memory cannot be used: it is no subclass of Encoder or Joiner of cdkit\.parts"
+    ):
+        read_spec(good.replace("use: words, dim: 16", "use: odd"), registry=registry.extended({("encoder", "odd"): factory}))
 
 
 def test_a_spec_can_be_changed_like_any_dataclass(read: Read, good: str) -> None:

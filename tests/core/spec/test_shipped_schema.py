@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from cdkit.cli.init import LINE
+from cdkit.spec.editor import properties
 from cdkit.spec.read import read_spec
 from jsonschema import Draft202012Validator
 
@@ -43,6 +44,12 @@ def test_it_is_what_the_command_prints_today(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, *COMMAND.split()[1:-1], str(made)]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert made.read_bytes() == COMMITTED.read_bytes(), f"the schema is out of date: {COMMAND}"
+
+
+def test_its_sections_are_what_the_classes_say(validator: Draft202012Validator) -> None:
+    """Every key with its limits and its default, and what is said of it."""
+    schema: Any = validator.schema
+    assert json.loads(json.dumps(properties())) == schema["properties"]
 
 
 def test_every_key_says_what_it_is(validator: Draft202012Validator) -> None:
