@@ -14,6 +14,7 @@ from cdkit.errors import PluginError, UsageError
 from cdkit.registry import Registry
 from cdkit.spec import BrokenParts, Place, Spec, SpecErrors, read_spec
 from cdkit.spec.sections import LoraSection
+from cdkit.spec.source import SIZE, file_text
 
 Read = Callable[..., Spec]
 Parts = Mapping[tuple[str, str], Callable[..., object]]
@@ -123,6 +124,39 @@ def test_a_spec_that_is_not_there_names_those_that_are(tmp_path: Path, good: str
     with pytest.raises(UsageError) as caught:
         read_spec(str(tmp_path / "zzz"))
     assert caught.value.hint == f"in {tmp_path} there are animals.yaml"
+
+
+def test_twelve_of_many_specs_are_named_and_nothing_else_that_lies_there(tmp_path: Path) -> None:
+    for number in range(13):
+        (tmp_path / f"s{number:02d}.yaml").touch()
+    (tmp_path / "a.yaml").mkdir()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UsageError) as caught:
+        read_spec(tmp_path / "another.yaml")
+    assert caught.value.hint == f"in {tmp_path} there are {', '.join(f's{number:02d}.yaml' for number in range(12))}"
+    with pytest.raises(UsageError) as caught:
+        read_spec(tmp_path)
+    assert caught.value.hint.startswith(f"in {tmp_path} there are s00.yaml, ")
+    with pytest.raises(UsageError) as caught:
+        read_spec(tmp_path / "nowhere" / "s.yaml")
+    assert (str(caught.value), caught.value.hint) == (f"there is no spec {tmp_path / 'nowhere' / 's.yaml'}", "")
+
+
+def test_a_spec_of_a_mebibyte_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_bytes(b"#" * SIZE)
+    assert len(file_text(path)) == SIZE
+    path.write_bytes(b"#" * (SIZE + 1))
+    with pytest.raises(SpecErrors, match="larger than 1 MiB; expected a spec"):
+        file_text(path)
+
+
+def test_nothing_stays_open_of_what_is_refused(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for path in (tmp_path, tmp_path / "none.yaml"):
+        with pytest.raises(UsageError):
+            read_spec(path)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
