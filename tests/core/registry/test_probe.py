@@ -102,7 +102,7 @@ def test_one_that_does_not_end_is_ended_with_all_that_it_started(
     child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probing, "BEFORE", 0.2)
-    child(f"sleep 1000 & echo $! $$ > {tmp_path}/started\nwait")
+    child(f"sleep 30 & echo $! $$ > {tmp_path}/started\nwait")
     began = time.monotonic()
     found = probe("sampler", "tried", longest=0.8)
     assert found["error"] == f"{WHO}its import took more than 0.8 s and was ended"

@@ -188,6 +188,7 @@ def test_several_mistakes_read_as_lines_with_their_hints(good: str, tmp_path: Pa
     ("old", "new", "hint"),
     [
         ("  steps: 100", '  steps: "100"', "take the quotes away, or write the number plainly: 10, 0.1, 1e-4"),
+        ("  steps: 100", "  steps: fifty", ""),
         ("model: small", "model: 12", 'put it in quotes to make it text: "12"'),
         ("[text], heads", "text, heads", "write it as a list: [text]"),
         (NET, "backbone: net", "write {use: net}"),

@@ -44,6 +44,14 @@ def test_null_takes_away_and_is_null_where_an_option_takes_it(read: Read, good: 
     assert list(gone.conditions) == ["text"]
 
 
+def test_null_over_a_value_is_null_where_an_option_takes_it_and_the_default_elsewhere(read: Read, good: str) -> None:
+    base = good.replace("steps: 100", "steps: 100\n  ema: 0.5")
+    child = "cdkit: 1\nextends: base.yaml\ntrain: {ema: null, lr: null, batch: 2}\nbackbone: {width: null, mult: [1]}\n"
+    spec = read(child, others={"base.yaml": base})
+    assert (spec.train.ema, spec.train.lr, spec.train.batch) == (None, 3e-4, 2)
+    assert (spec.backbone.options["width"], spec.backbone.options["mult"]) == (32, (1,))
+
+
 def test_what_stands_behind_what_is_taken_away_is_read(read: Read, good: str) -> None:
     injectors = "injectors:\n  - {use: film, streams: [label]}\n"
     assert list(over(f"conditions: {{text: null}}\n{injectors}", read, good).conditions) == ["label"]

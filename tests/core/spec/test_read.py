@@ -75,6 +75,26 @@ class Bell:
     def __init__(self, *, every: int = 3) -> None: ...
 
 
+class Pair:
+    def __init__(self, *, pair: tuple[int, str] = (1, "a"), more: list[int | str] | None = None) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        ("pair: [x, a]", "<text>:24:24: evaluate.0.pair.0: 'x' is text; expected an integer"),
+        ("pair: [1, 2]", "<text>:24:27: evaluate.0.pair.1: 2 is an integer; expected text"),
+        ("pair: [1, a, b]", "<text>:24:23: evaluate.0.pair: a list of 3; expected a list of 2: an integer, text"),
+        ("more: [1, a, 2.5]", "<text>:24:30: evaluate.0.more.2: 2.5 is a number; expected an integer or text"),
+    ],
+)
+def test_each_place_of_a_list_has_its_own_type(good: str, registry: Registry, written: str, line: str) -> None:
+    text = good.replace("{use: score}", f"{{use: pair, {written}}}")
+    with pytest.raises(SpecErrors) as caught:
+        read_spec(text, registry=registry.extended({("metric", "pair"): Pair}))
+    assert [str(problem) for problem in caught.value.problems] == [line]
+
+
 def test_callbacks_and_a_lora_are_read(good: str, registry: Registry) -> None:
     spec = read_spec(
         f"{good}callbacks:\n  - {{use: bell}}\nlora: {{rank: 4}}\n", registry=registry.extended({("callback", "bell"): Bell})
