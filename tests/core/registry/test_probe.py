@@ -107,7 +107,9 @@ def test_one_that_does_not_end_is_ended_with_all_that_it_started(
     found = probe("sampler", "tried", longest=0.8)
     assert found["error"] == f"{WHO}its import took more than 0.8 s and was ended"
     assert 1 <= time.monotonic() - began < 20
-    assert not any(map(lives, (tmp_path / "started").read_text().split()))
+    while any(map(lives, (tmp_path / "started").read_text().split())):
+        assert time.monotonic() - began < 20, "a process that is killed takes its time, but not so much"
+        time.sleep(0.01)
 
 
 def lives(process: str) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
+import random
+import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from cdkit.registry.sideeffects import MOST, Snapshot, effects, snapshot
@@ -137,6 +141,11 @@ def test_a_snapshot_holds_what_could_be_replaced(monkeypatch: pytest.MonkeyPatch
 
 
 CHANGES: dict[str, Callable[[], object]] = {
+    "the random state of `random`": lambda: random.random(),
+    "the random state of numpy": lambda: numpy.random.random(),
+    "the random state of torch": lambda: torch.rand(1),
+    "the root logger": lambda: logging.root.setLevel(logging.root.level + 1),
+    "the handlers of signals": lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),
     "torch's default device": lambda: torch.set_default_device("meta"),
     "torch's gradient mode": lambda: torch.set_grad_enabled(False),
     "torch's deterministic mode": lambda: torch.use_deterministic_algorithms(True),
@@ -151,8 +160,11 @@ CHANGES: dict[str, Callable[[], object]] = {
 def put_back() -> Any:
     """The settings of this process are what they were after the test."""
     before = (torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision())
+    level, handler = logging.root.level, signal.getsignal(signal.SIGUSR2)
     others = (torch.backends.cudnn.benchmark, sys.excepthook, sys.getrecursionlimit())
     yield
+    logging.root.setLevel(level)
+    signal.signal(signal.SIGUSR2, handler)
     torch.set_default_device(None)
     torch.set_grad_enabled(before[0])
     torch.use_deterministic_algorithms(before[1])

@@ -152,6 +152,13 @@ def test_mistakes_of_the_command_line_come_after_those_of_the_file(complaints: C
     assert places == ["s.yaml:1:8", "s.yaml:3:7", "--set backbone.widht", "--set train.steps"]
 
 
+def test_what_stands_in_no_file_has_no_line(good: str, registry: Registry) -> None:
+    with pytest.raises(SpecErrors) as caught:
+        read_spec(good, overrides=["train.steps=no"], registry=registry)
+    (record,) = caught.value.records()
+    assert (record["file"], record["line"], record["col"]) == ("--set train.steps", 0, 0)
+
+
 def test_one_injector_that_is_wrong_hides_no_mistake_of_the_next(complaints: Complaints, good: str) -> None:
     bad = good.replace("heads: 2", "heads: 0").replace("use: add\n", "use: add\n    name: Add it\n")
     assert [line.split(": ")[1] for line in complaints(bad)] == ["injectors.0.heads", "injectors.1.name"]

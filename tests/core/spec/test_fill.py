@@ -131,6 +131,24 @@ def test_what_lies_beside_a_spec_is_a_path_where_it_is_filled(read: Read, good: 
         assert whole["autoencoder"]["folder"] == filled
 
 
+def test_what_is_filled_reads_as_it_was_written(read: Read, good: str) -> None:
+    """In the order of the sections, in the letters of its author, without quotes that nobody needs."""
+    spec = read(good.replace("[cat, dog]", "[猫, '12', '99999999999999999999999999', '1e-4']"))
+    text = spec.to_yaml()
+    assert [line.partition(":")[0] for line in text.splitlines() if line[0].isalpha()] == list(spec.filled())
+    assert "\nname: good\n" in text
+    assert '- 猫 - "12" - "99999999999999999999999999" - "1e-4"' in " ".join(text.split())
+
+
+def test_specs_are_compared_by_what_they_say(good: str, registry: Registry) -> None:
+    """Not by the registry that they were read with, which no text of them shows."""
+    one, two = read_spec(good, registry=registry), read_spec(good, registry=registry.extended({("metric", "more"): dict}))
+    assert one == two
+    assert one.backbone == two.backbone
+    assert "Registry" not in repr(one)
+    assert one != read_spec(good.replace("seed: 7", "seed: 8"), registry=registry)
+
+
 def test_provenance_names_who_provides_each_part(read: Read, good: str) -> None:
     spec = read(good)
     assert spec.provenance["backbone.net"] == "in-memory"

@@ -13,6 +13,7 @@ import pytest
 from cdkit.errors import PluginError, UsageError
 from cdkit.registry import Registry
 from cdkit.spec import BrokenParts, Place, Spec, SpecErrors, read_spec
+from cdkit.spec.options import REQUIRED, options_of
 from cdkit.spec.sections import LoraSection
 from cdkit.spec.source import SIZE, file_text
 
@@ -268,6 +269,35 @@ def test_an_encoder_that_is_none_is_a_plugins_fault(good: str, registry: Registr
         BrokenParts, match=r"encoder 'odd' of in-memory cannot be used: it is no subclass of Encoder or Joiner of cdkit\.parts"
     ):
         read_spec(good.replace("use: words, dim: 16", "use: odd"), registry=registry.extended({("encoder", "odd"): factory}))
+
+
+def injector(streams: object, widths: object, heads: int = 3, *, gate: float = 0.5) -> None: ...
+
+
+def backbone(mount: object, sample: object, width: int = 3) -> None: ...
+
+
+def joiner(widths: object, axis: str = "tokens") -> None: ...
+
+
+def encoder(dim: int, *, sample: object, **more: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("role", "factory", "options"),
+    [
+        ("injector", injector, {"heads": 3, "gate": 0.5}),
+        ("backbone", backbone, {"width": 3}),
+        ("joiner", joiner, {"axis": "tokens"}),
+        ("encoder", encoder, {"dim": REQUIRED}),
+        ("metric", backbone, None),
+    ],
+)
+def test_what_core_supplies_is_no_option(role: str, factory: Callable[..., object], options: Mapping[str, object] | None) -> None:
+    assert {option.name: option.default for option in options_of(factory, role).values()} == (
+        options or {"mount": REQUIRED, "sample": REQUIRED, "width": 3}
+    )
+    assert not any(option.core for option in options_of(factory, role).values())
 
 
 def test_a_spec_can_be_changed_like_any_dataclass(read: Read, good: str) -> None:
