@@ -117,8 +117,6 @@ CASES = [
     ("use: add", "use: add\n    name: film", "s.yaml:12:5: injectors.1: a second injector of the name 'film'; the first is at s.yaml:11:5"),
     ("data: {use: digits}\n", "", "s.yaml:23:3: evaluate: there is no `data:` to evaluate on"),
     (WORDS, WORDS + "\n  both: {use: join, of: [text, label, both]}\n", "s.yaml:7:39: conditions.both.of: 'both' joins itself"),
-    (WORDS, WORDS + "\n  none:", "s.yaml:7:8: conditions.none: nothing; expected a mapping with `use`"),
-    ("[text], heads", "text, heads", "s.yaml:11:26: injectors.0.streams: 'text' is text; expected a list of texts"),
     ("[text, label]", "[]", "s.yaml:13:14: injectors.1.streams: an empty list; expected at least one condition of text, label"),
     ("data: {use: digits}\n", "data: null\n", "s.yaml:24:3: evaluate: there is no `data:` to evaluate on"),
     ("seed: 7", "task: autoencoder", "s.yaml:3:7: task: there is no `autoencoder:` to train"),
@@ -162,6 +160,17 @@ def test_what_stands_in_no_file_has_no_line(good: str, registry: Registry) -> No
 def test_one_injector_that_is_wrong_hides_no_mistake_of_the_next(complaints: Complaints, good: str) -> None:
     bad = good.replace("heads: 2", "heads: 0").replace("use: add\n", "use: add\n    name: Add it\n")
     assert [line.split(": ")[1] for line in complaints(bad)] == ["injectors.0.heads", "injectors.1.name"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (WORDS, WORDS + "\n  none:", "s.yaml:7:8: conditions.none: nothing; expected a mapping with `use`"),
+        ("[text, label]", "label", "s.yaml:13:14: injectors.1.streams: 'label' is text; expected a list of texts"),
+    ],
+)
+def test_what_is_wrong_itself_is_not_called_unread_too(complaints: Complaints, good: str, old: str, new: str, line: str) -> None:
+    assert complaints(good.replace(old, new)) == [line]
 
 
 @pytest.mark.parametrize("conditions", ["conditions: [text]", "conditions: text"])

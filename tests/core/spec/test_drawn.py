@@ -113,6 +113,11 @@ class Sheet:
     curves: list[tuple[list[float], str]]  # numbers of the path, colour
     straight: list[tuple[list[float], str]]
 
+    @property
+    def columns(self) -> tuple[list[Seen], list[Seen], list[Seen]]:
+        """Of DRAWING: what is told, the methods, the network."""
+        return self.boxes[:3], self.boxes[3:6], self.boxes[6:]
+
 
 def looked_at(drawing: Drawing) -> Sheet:
     """The drawing read back from its SVG, every box with the texts that follow it."""
@@ -153,20 +158,24 @@ def seen(box: ElementTree.Element, texts: list[ElementTree.Element]) -> Seen:
     )
 
 
-SHEET = looked_at(DRAWING)
-TOLD, WAYS, NETWORK = SHEET.boxes[:3], SHEET.boxes[3:6], SHEET.boxes[6:]
 GREY = "#767f8b"
 
 
-def test_every_box_says_what_it_is() -> None:
-    assert SHEET.title == DRAWING.title
-    assert [box.lines for box in TOLD] == [
+@pytest.fixture(scope="module")
+def sheet() -> Sheet:
+    return looked_at(DRAWING)
+
+
+def test_every_box_says_what_it_is(sheet: Sheet) -> None:
+    told, ways, network = sheet.columns
+    assert sheet.title == DRAWING.title
+    assert [box.lines for box in told] == [
         ("text", "clip reads column caption", "tokens 768", "123.1 M parameters"),
         ("kind", "label reads column label"),
         ("both", "join reads text + kind", "2 parameters"),
     ]
-    assert [box.lines for box in WAYS] == [("film",), ("seeing: cross_attention", "heads 4"), ("add",)]
-    assert [box.lines for box in NETWORK] == [
+    assert [box.lines for box in ways] == [("film",), ("seeing: cross_attention", "heads 4"), ("add",)]
+    assert [box.lines for box in network] == [
         ("noise, 1 × 8 × 8 pixels",),
         ("embed", "of time", "film: 1 × embed"),
         ("down.0", "8 × 8", "film: 2 × norm, 1 × branch", "add: 3 × branch"),
@@ -174,19 +183,19 @@ def test_every_box_says_what_it_is() -> None:
         ("mid", "2 × 2"),
         ("predicts v", "not guided"),
     ]
-    assert all(box.soft == (False, *[True] * (len(box.lines) - 1)) for box in SHEET.boxes), "the first line is its name"
-    assert [box.kind for box in NETWORK] == ["", "b", "b", "b", "b", ""]
+    assert all(box.soft == (False, *[True] * (len(box.lines) - 1)) for box in sheet.boxes), "the first line is its name"
+    assert [box.kind for box in network] == ["", "b", "b", "b", "b", ""]
 
 
-def test_who_cannot_see_it_is_told_the_whole() -> None:
+def test_who_cannot_see_it_is_told_the_whole(sheet: Sheet) -> None:
     told = "film tells it text; seeing tells it text and both; add tells it kind"
-    assert SHEET.label == DRAWING.summary == f'a "b" & <c>: {told}; 4 blocks from noise, 1 × 8 × 8 pixels'
+    assert sheet.label == DRAWING.summary == f'a "b" & <c>: {told}; 4 blocks from noise, 1 × 8 × 8 pixels'
     assert replace(DRAWING, methods=()).summary == 'a "b" & <c>: it is told nothing; 4 blocks from noise, 1 × 8 × 8 pixels'
 
 
-def test_text_lies_in_its_box() -> None:
+def test_text_lies_in_its_box(sheet: Sheet) -> None:
     """A letter of 13 pixels reaches 10 above its foot and 3 below."""
-    for box in SHEET.boxes:
+    for box in sheet.boxes:
         assert {x - box.left for x, _ in box.feet} == {9}
         heights = [y for _, y in box.feet]
         assert all(two - one >= 16 for one, two in pairwise(heights))
@@ -196,16 +205,17 @@ def test_text_lies_in_its_box() -> None:
         assert abs(above - below) < 3
 
 
-def test_boxes_stand_in_columns_with_even_gaps_and_margins() -> None:
-    for column in (TOLD, WAYS, NETWORK):
+def test_boxes_stand_in_columns_with_even_gaps_and_margins(sheet: Sheet) -> None:
+    told, ways, network = sheet.columns
+    for column in (told, ways, network):
         assert len({two.top - one.bottom for one, two in pairwise(column)}) == 1
         assert column[1].top - column[0].bottom > 5
-        assert column[0].top == TOLD[0].top
-    assert {box.left for box in TOLD} == {left := TOLD[0].left}
-    assert len({(box.left, box.width) for box in WAYS}) == 1
-    assert WAYS[0].width == TOLD[0].width
-    assert WAYS[0].left - TOLD[0].right == NETWORK[0].left - WAYS[0].right > 40
-    assert left == SHEET.width - NETWORK[0].right == SHEET.height - max(box.bottom for box in SHEET.boxes)
+        assert column[0].top == told[0].top
+    assert {box.left for box in told} == {left := told[0].left}
+    assert len({(box.left, box.width) for box in ways}) == 1
+    assert ways[0].width == told[0].width
+    assert ways[0].left - told[0].right == network[0].left - ways[0].right > 40
+    assert left == sheet.width - network[0].right == sheet.height - max(box.bottom for box in sheet.boxes)
 
 
 def test_each_halving_makes_a_block_narrower_as_long_as_there_is_room() -> None:
@@ -220,12 +230,13 @@ def test_each_halving_makes_a_block_narrower_as_long_as_there_is_room() -> None:
     assert widths[5] == widths[8] > 100
 
 
-def test_every_way_leads_from_a_box_to_a_box() -> None:
+def test_every_way_leads_from_a_box_to_a_box(sheet: Sheet) -> None:
     """From the middle of a right edge to the middle of a left one, in the colour of the method."""
-    places = {(box.right, box.middle): box.lines[0] for box in [*TOLD, *WAYS]}
-    goals = {(box.left, box.middle): box.lines[0] for box in [*WAYS, *NETWORK]}
-    film, seeing, add = (box.colour for box in WAYS)
-    found = [(places[numbers[0], numbers[1]], goals[numbers[-2], numbers[-1]], colour) for numbers, colour in SHEET.curves]
+    told, ways, network = sheet.columns
+    places = {(box.right, box.middle): box.lines[0] for box in [*told, *ways]}
+    goals = {(box.left, box.middle): box.lines[0] for box in [*ways, *network]}
+    film, seeing, add = (box.colour for box in ways)
+    found = [(places[numbers[0], numbers[1]], goals[numbers[-2], numbers[-1]], colour) for numbers, colour in sheet.curves]
     assert found == [
         ("text", "film", GREY),
         ("text", "seeing: cross_attention", GREY),
@@ -238,18 +249,19 @@ def test_every_way_leads_from_a_box_to_a_box() -> None:
         ("seeing: cross_attention", "mid", seeing),
     ]
     assert len({GREY, film, seeing, add}) == 4
-    assert {box.colour for box in [*TOLD, *NETWORK]} == {GREY}
+    assert {box.colour for box in [*told, *network]} == {GREY}
 
 
-def test_ways_leave_and_arrive_level_and_bend_midway() -> None:
-    for (x, y, x1, y1, x2, y2, u, v), _ in SHEET.curves:
+def test_ways_leave_and_arrive_level_and_bend_midway(sheet: Sheet) -> None:
+    for (x, y, x1, y1, x2, y2, u, v), _ in sheet.curves:
         assert (y1, y2) == (y, v)
         assert x1 == x2 == (x + u) / 2
 
 
-def test_the_network_is_connected_from_noise_to_picture() -> None:
-    centre = NETWORK[0].left + NETWORK[0].width / 2
-    assert SHEET.straight == [([centre, one.bottom, two.top], GREY) for one, two in pairwise(NETWORK)]
+def test_the_network_is_connected_from_noise_to_picture(sheet: Sheet) -> None:
+    _, _, network = sheet.columns
+    centre = network[0].left + network[0].width / 2
+    assert sheet.straight == [([centre, one.bottom, two.top], GREY) for one, two in pairwise(network)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
