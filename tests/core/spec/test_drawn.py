@@ -286,6 +286,7 @@ def test_colours_are_spread_evenly(count: int) -> None:
     ],
 )
 def test_a_text_is_cut_to_the_room_of_ten_letters(text: str, shown: str) -> None:
+    assert fitted(text, 66) == shown
     assert fitted(text, 66.5) == shown
 
 
