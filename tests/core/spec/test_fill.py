@@ -135,6 +135,7 @@ def test_what_is_filled_reads_as_it_was_written(read: Read, good: str) -> None:
     """In the order of the sections, in the letters of its author, without quotes that nobody needs."""
     spec = read(good.replace("[cat, dog]", "[猫, '12', '99999999999999999999999999', '1e-4']"))
     text = spec.to_yaml()
+    assert json.loads(json.dumps(spec.filled())) == spec.filled(), "lists, and no tuples"
     assert [line.partition(":")[0] for line in text.splitlines() if line[0].isalpha()] == list(spec.filled())
     assert "\nname: good\n" in text
     assert '- 猫 - "12" - "99999999999999999999999999" - "1e-4"' in " ".join(text.split())
