@@ -13,7 +13,9 @@ import pytest
 import yaml
 from cdkit.cli.init import LINE
 from cdkit.spec.editor import properties
+from cdkit.spec.options import REQUIRED
 from cdkit.spec.read import read_spec
+from cdkit.spec.roles import core_keys
 from jsonschema import Draft202012Validator
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -50,6 +52,15 @@ def test_its_sections_are_what_the_classes_say(validator: Draft202012Validator) 
     """Every key with its limits and its default, and what is said of it."""
     schema: Any = validator.schema
     assert json.loads(json.dumps(properties())) == schema["properties"]
+
+
+@pytest.mark.parametrize("part", ["encoder.bytes", "injector.film", "sampler.ddim", "autoencoder.kl", "backbone.unet"])
+def test_what_core_reads_of_every_part_has_its_default(part: str, validator: Draft202012Validator) -> None:
+    schema: Any = validator.schema
+    made = schema["$defs"][part]["properties"]
+    for name, option in core_keys(part.partition(".")[0]).items():
+        said = [] if option.default is REQUIRED else [json.loads(json.dumps(option.default))]
+        assert [made[name]["default"]] == said if "default" in made[name] else not said
 
 
 def test_every_key_says_what_it_is(validator: Draft202012Validator) -> None:
