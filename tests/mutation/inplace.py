@@ -64,6 +64,8 @@ def exchanged(plain: CodeType, other: CodeType, known: Functions) -> bool:
     pairs = changed(plain, other)
     if not pairs or any((one.co_filename, one) not in known for one, _ in pairs):
         return False
+    if any(not alike(one, two) and any((made.co_filename, made) in known for made in nested(one)) for one, two in within(pairs)):
+        return False  # functions that it made are held already
     held = [(function, two) for one, two in within(pairs) for function in known.get((one.co_filename, one), ())]
     if any(function.__code__.co_freevars != code.co_freevars for function, code in held):
         return False

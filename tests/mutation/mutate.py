@@ -14,7 +14,7 @@ import gc
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
@@ -43,6 +43,7 @@ from trials import (
 RESULTS = BUILD / "results.json"
 EXPLAINED = Path(__file__).parent / "survivors.json"
 ENOUGH_SECONDS = 10.0  # of tests for each change
+THOROUGH_SECONDS = 40.0  # where tests start a process, which takes seconds to begin; and of what runs at the import alone
 ENOUGH = 0.9  # the share of changes that has to be killed in each part
 
 
@@ -63,7 +64,8 @@ PARTS = {
     ),
     "spec": Part(
         tuple(sorted(str(path.relative_to(ROOT)) for path in (ROOT / "core/cdkit/spec").glob("*.py"))),
-        ("tests/core/spec", "tests/hostile/test_hostile_specs.py", "tests/fuzz/test_fuzz_replay.py", "tests/core/cli/test_init_command.py"),
+        ("tests/core/spec", "tests/core/build/test_drawing.py", "tests/hostile/test_hostile_specs.py", "tests/fuzz/test_fuzz_replay.py",
+         "tests/core/cli/test_init_command.py"),
     ),
     "registry": Part(
         tuple(sorted(str(path.relative_to(ROOT)) for path in (ROOT / "core/cdkit/registry").glob("*.py"))),
@@ -101,15 +103,17 @@ def ways(module: str) -> Iterator[Way]:
 
 
 def tests_of(known: Mapped, module: str, line: int) -> list[str]:
-    """The tests that run a line, the quickest first; of a line that is run by the import, all that run the module. As many as
-    take ENOUGH_SECONDS in all: what survives those might have been noticed by others."""
-    by = known.lines[module]
-    names = {name for name in by.get(line, ()) if name}
+    """The tests that run a line, the quickest first; of a line that is run by the import, all that run the module, or all that
+    there are. As many as take ENOUGH_SECONDS in all: what survives those might have been noticed by others. What they start is
+    not looked into, so that all that start the module as a process count for each of its lines."""
+    by, apart = known.lines[module], known.apart[module]
+    names = {*by.get(line, ()), *apart} - {""}
+    enough = THOROUGH_SECONDS if apart or not names else ENOUGH_SECONDS
     if not names:
-        names = {name for running in by.values() for name in running if name}
+        names = {name for running in by.values() for name in running} - {""} or {*known.seconds}
     quickest = sorted(names, key=lambda name: known.seconds.get(name, 0.0))
     until = accumulate(known.seconds.get(name, 0.0) for name in quickest)
-    return [name for name, seconds in zip(quickest, until, strict=True) if seconds <= ENOUGH_SECONDS] or quickest[:1]
+    return [name for name, seconds in zip(quickest, until, strict=True) if seconds <= enough] or quickest[:1]
 
 
 def state_of(part: Part) -> str:
@@ -154,11 +158,11 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def try_part(name: str, part: Part, again: bool, every: int) -> list[Tried]:
-    """Every change of a part, or each n-th: in place, and where that is too late, from the import on."""
+def try_part(name: str, part: Part, again: bool, wanted: Callable[[Way], bool]) -> list[Tried]:
+    """The changes of a part that are wanted: in place, and where that is too late, from the import on."""
     state = state_of(part)
     kept, file = Kept(state, again), BUILD / f"map-{state}.json"
-    asked = [way for module in part.modules for way in ways(module) if way.number % every == 0]
+    asked = [way for module in part.modules for way in ways(module) if wanted(way)]
     todo = [way for way in asked if kept.outcome(way) is None]
     if todo:
         kept.forget(todo)
@@ -184,8 +188,10 @@ def in_place(collected: Collected, part: Part, todo: Sequence[Way], kept: Kept, 
     known, imported = read_map(file), functions()
     gc.freeze()
     for way in todo:
+        if not any(known.lines[way.module].get(way.line, ())):
+            continue  # where it runs, it runs at the import
         tests = tests_of(known, way.module, way.line)
-        outcome = noticed_in_place(collected, imported, way, tests, longest(known, tests)) if tests else "survived"
+        outcome = noticed_in_place(collected, imported, way, tests, longest(known, tests))
         if outcome != TOO_LATE:
             kept.tell(way, outcome, tests)
 
@@ -206,13 +212,15 @@ def main() -> int:
     asked.add_argument("--part", choices=PARTS, action="append")
     asked.add_argument("--again", action="store_true", help="try survivors again")
     asked.add_argument("--every", type=int, default=1, help="each n-th change alone: a sample")
+    asked.add_argument("--only", metavar="MODULE#NUMBER", action="append", help="this change alone")
     told = asked.parse_args()
+    only, every = told.only, told.every
     copy_tree()
     begin()
     explained = json.loads(EXPLAINED.read_text(encoding="utf-8")) if EXPLAINED.is_file() else {}
     good = True
     for name in told.part or PARTS:
-        found = try_part(name, PARTS[name], told.again, told.every)
+        found = try_part(name, PARTS[name], told.again, lambda way: way.key in only if only else way.number % every == 0)
         survived = [tried for tried in found if tried.outcome == "survived"]
         good &= len(survived) <= (1 - ENOUGH) * len(found)
         for tried in survived:

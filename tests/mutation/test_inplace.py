@@ -62,6 +62,7 @@ def test_whoever_holds_the_function_runs_the_change(tmp_path: Path, old: str, ne
         ("LIMIT = 2", "LIMIT = 3"),
         ("size = 3", "size = 4"),
         ("adder(1)", "adder(2)"),
+        ("return add", "return None"),
         ("one + two", "two"),
         ("one + two", "one + two"),
     ],

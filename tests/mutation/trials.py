@@ -17,14 +17,15 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from changes import changes, tree_of
-from inplace import Collected, Functions, exchanged
+from inplace import Collected, Functions, exchanged, memories
+from pluggy import HookimplMarker
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "mutation"
@@ -33,6 +34,7 @@ HEAVY = (
     "torch", "torchvision", "numpy", "scipy.stats", "yaml", "PIL.Image", "click", "rich.progress", "pydantic", "pluggy", "einops",
     "safetensors.torch", "hypothesis", "hypothesis.strategies", "pytest", "_pytest.assertion.rewrite", "coverage",
 )  # fmt: skip
+hookimpl = HookimplMarker("pytest")
 TOO_LATE = "too late"  # what is changed has run already
 LOUD = "LOUD" in os.environ  # to see what a child says
 QUIET = (
@@ -58,6 +60,7 @@ class Mapped(NamedTuple):
     seconds: Mapping[str, float]
     lines: Mapping[str, Mapping[int, Sequence[str]]]  # by module, then by line: tests; "" stands for the import
     imported: Sequence[str]
+    apart: Mapping[str, Sequence[str]]  # by module, the tests that start it as a process of its own
 
 
 class Way(NamedTuple):
@@ -151,16 +154,50 @@ def imported() -> list[str]:
 
 
 class Watch:
-    """A plugin of pytest that notes how long each test takes and which fail, and tells coverage whose lines these are."""
+    """A plugin of pytest that notes how long each test takes, which fail and what they start with `python -m`, and tells coverage
+    whose lines these are: what the first of several tests runs for all of them, in a fixture or in a function that remembers, is
+    every one's.
+    """
 
     def __init__(self, coverage: Any) -> None:
         self.coverage = coverage
+        self.remembering = memories()
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
+        self.started: dict[str, set[str]] = {}  # by dotted name: the tests
+        self.sharing: dict[str, set[str]] = {}  # by fixture: the tests
+        self.running = ""
+
+    def heard(self, event: str, args: tuple[Any, ...]) -> None:
+        """An audit event."""
+        if event == "subprocess.Popen" and self.running and "-m" in (line := list(args[1])):
+            self.started.setdefault(line[line.index("-m") + 1], set()).add(self.running)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        for memory in self.remembering:
+            memory.cache_clear()
+        self.running = nodeid
         self.coverage.switch_context(nodeid)
         self.seconds[nodeid] = -taken()
+
+    def pytest_runtest_setup(self, item: Any) -> None:
+        for definitions in item._fixtureinfo.name2fixturedefs.values():
+            self.sharing.setdefault(named(definitions[-1]), set()).add(item.nodeid)
+
+    @hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, Any, Any]:
+        """Made once for several tests."""
+        if fixturedef.scope != "function":
+            self.coverage.switch_context(named(fixturedef))
+        try:
+            return (yield)
+        finally:
+            self.coverage.switch_context(self.running)
+
+    def tests(self, contexts: Sequence[str]) -> list[str]:
+        """Those behind the names that coverage was told."""
+        found = {test for context in contexts for test in self.sharing.get(context, {context})}
+        return sorted(found & self.seconds.keys() - self.failed)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self.seconds[nodeid] += taken()
@@ -168,6 +205,10 @@ class Watch:
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
             self.failed.add(report.nodeid)
+
+
+def named(fixture: Any) -> str:
+    return f"fixture {fixture.argname} of {fixture.baseid}"
 
 
 def taken() -> float:
@@ -197,6 +238,7 @@ def mapped(collected: Collected, modules: Sequence[str], file: Path, longest: fl
 
         watched = coverage.Coverage(data_file=None, include=[str(TREE / module) for module in modules])
         watch = Watch(watched)
+        sys.addaudithook(watch.heard)
         collected.session.config.pluginmanager.register(watch)
         collected.session.config.option.maxfail = 0
         watched.start()
@@ -204,10 +246,17 @@ def mapped(collected: Collected, modules: Sequence[str], file: Path, longest: fl
         watched.stop()
         data = watched.get_data()
         lines = {
-            module: {line: sorted({*names} - watch.failed) for line, names in data.contexts_by_lineno(str(TREE / module)).items()}
+            module: {line: watch.tests(names) for line, names in data.contexts_by_lineno(str(TREE / module)).items()}
             for module in modules
         }
-        told = {"seconds": watch.seconds, "lines": lines, "imported": imported(), "failed": sorted(watch.failed)}
+        apart = {module: sorted(watch.started.get(dotted(module), set()) - watch.failed) for module in modules}
+        told = {
+            "seconds": watch.seconds,
+            "lines": lines,
+            "imported": imported(),
+            "apart": apart,
+            "failed": sorted(watch.failed),
+        }
         file.write_text(json.dumps(told))
         return 0
 
@@ -215,12 +264,17 @@ def mapped(collected: Collected, modules: Sequence[str], file: Path, longest: fl
         raise RuntimeError(f"the tests of {', '.join(modules[:3])} … end with {code} without any change")
 
 
+def dotted(module: str) -> str:
+    """`core/cdkit/registry/child.py` as it is imported."""
+    return module.removeprefix("core/").removesuffix(".py").replace("/", ".")
+
+
 def read_map(file: Path) -> Mapped:
     told = json.loads(file.read_text())
     if told["failed"]:
         print(f"left out, since they fail without any change: {told['failed']}", flush=True)
     lines = {module: {int(line): names for line, names in by.items()} for module, by in told["lines"].items()}
-    return Mapped(told["seconds"], lines, told["imported"])
+    return Mapped(told["seconds"], lines, told["imported"], told["apart"])
 
 
 def prepare(names: Sequence[str]) -> None:

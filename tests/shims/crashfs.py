@@ -85,12 +85,20 @@ class Crashfs:
 
 
 class Written:
-    """A file whose writes are numbered too. Killed at a write, half of it is there."""
+    """A file whose writes are numbered too, when they leave the process: at a flush, or at the end. Killed at one, half of it is
+    there."""
 
     def __init__(self, fs: Crashfs, file: Any, place: str) -> None:
-        self.fs, self.file, self.place = fs, file, place
+        self.fs, self.file, self.place, self.held = fs, file, place, b""
 
     def write(self, content: bytes) -> int:
+        self.held += content
+        return len(content)
+
+    def flush(self) -> None:
+        content, self.held = self.held, b""
+        if not content:
+            return
         try:
             number = self.fs.asked("write", self.place, content)
         except OSError:
@@ -99,7 +107,6 @@ class Written:
         self.file.write(content)
         self.file.flush()
         self.fs.after(number, "write")
-        return len(content)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
@@ -108,7 +115,10 @@ class Written:
         return self
 
     def __exit__(self, *raised: Any) -> None:
-        self.file.close()
+        try:
+            self.flush()
+        finally:
+            self.file.close()
 
 
 def counted(folder: Path, work: Callable[[], object]) -> Crashfs:

@@ -43,13 +43,11 @@ def load(entry: Entry) -> tuple[Any, Record]:
         return None, _failure(entry, error, _since(started))
     finally:
         put_back(modules)
-    record = Record(entry, "loaded", _since(started))
-    if (record.milliseconds or 0) > SLOW * 1000:
-        took = (
-            f"{entry.dist} {entry.version}, entry point {entry.line}: its import took {(record.milliseconds or 0) / 1000:.1f} s"
-        )
+    spent = _since(started)
+    if spent > SLOW * 1000:
+        took = f"{entry.dist} {entry.version}, entry point {entry.line}: its import took {spent / 1000:.1f} s"
         print(f"warning: {took}", file=sys.stderr)
-    return part, record
+    return part, Record(entry, "loaded", spent)
 
 
 def _imported(entry: Entry, modules: Mapping[str, ModuleType]) -> Any:

@@ -71,7 +71,6 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     """The child's whole session: a plugin may have started processes of its own."""
     with suppress(OSError):
         os.killpg(child.pid, signal.SIGKILL)
-    child.kill()
     child.wait()
 
 

@@ -144,14 +144,14 @@ def arrow(source: Box, target: Box, colour: str) -> str:
 
 
 def ink(place: int, count: int) -> str:
-    return f"hsl({(210 + 360 * place / max(count, 1)) % 360:.0f} 70% 38%)"
+    return f"hsl({(210 + 360 * place / count) % 360:.0f} 70% 38%)"
 
 
 def fitted(text: str, width: float) -> str:
     """Cut to about a width in pixels: a letter takes 6.6 of them, a Chinese one twice that."""
     room = width / 6.6
     for place, letter in enumerate(text):
-        room -= 2 if ord(letter) > 0x2E80 else 1
+        room -= 2 if ord(letter) >= 0x2E80 else 1
         if room < 1 and place < len(text) - 1:
             return text[:place] + "…"
     return text

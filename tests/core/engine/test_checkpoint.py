@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from cdkit.engine.checkpoint import (
+    SHARDED,
+    Checkpoint,
+    begin,
     clear_unfinished,
+    commit,
     committed,
+    described,
     latest,
     prune,
     set_aside_damaged,
@@ -20,6 +29,7 @@ from cdkit.engine.checkpoint import (
     write_checkpoint,
 )
 from cdkit.errors import CheckpointError
+from safetensors.torch import save_file
 
 TENSORS = {"backbone": {"w": torch.arange(6.0).view(2, 3)}, "ema": {"w": torch.ones(2)}}
 
@@ -36,6 +46,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert torch.equal(found.tensors("backbone")["w"], TENSORS["backbone"]["w"])
     assert found.state() == {"ledger": {}}
     assert found.names == ("backbone", "ema")
+    assert not found.is_sharded
+    with pytest.raises(
+        CheckpointError, match=r"has no vae\.safetensors; it has backbone\.safetensors, ema\.safetensors, state\.json$"
+    ):
+        found.tensors("vae")
 
 
 def test_the_same_tensors_give_the_same_bytes(tmp_path: Path) -> None:
@@ -44,7 +59,72 @@ def test_the_same_tensors_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_files_are_private(tmp_path: Path) -> None:
-    assert {path.stat().st_mode & 0o777 for path in write(tmp_path).iterdir()} == {0o600}
+    folder = write(tmp_path)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_a_place_that_is_not_there_yet_is_made_and_no_descriptor_stays_open(tmp_path: Path) -> None:
+    write(tmp_path / "first")
+    before = os.listdir("/proc/self/fd")
+    write(tmp_path / "not" / "there" / "yet")
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_text_is_written_as_people_read_it(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, 1, TENSORS, {"ledger": {}, "prompt": "Übung 七"}, {"title": "Übung 七"})
+    for name in ("state.json", "manifest.json"):
+        assert "Übung 七" in (folder / name).read_text(encoding="utf-8")
+    assert verified(folder).manifest["title"] == "Übung 七"
+
+
+Part = tuple[str, torch.Tensor, list[int] | None]  # a key, a part, and where it begins; None: nothing says so
+
+
+def sharded(folder: Path, *shards: Sequence[Part]) -> Checkpoint:
+    """A checkpoint in shards, as torch's DCP writes them, of backbone and ema."""
+    temporary = begin(folder, 1)
+    for number, parts in enumerate(shards):
+        info = {key: {"saved_offsets": begins} for key, _, begins in parts if begins is not None}
+        path = temporary / f"shard-{number:05d}.safetensors"
+        save_file({key: part.contiguous() for key, part, _ in parts}, path, {"DCP_SHARDING_INFO": json.dumps(info)})
+    (temporary / "state.json").write_text('{"ledger": {}}')
+    files = {path.name: described(path) for path in temporary.iterdir()}
+    return verified(commit(folder, temporary, {"schema": SHARDED, "step": 1, "tensors": ["backbone", "ema"], "files": files}))
+
+
+WHOLE = torch.arange(24.0).view(4, 3, 2)
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_shards_make_the_whole_wherever_it_was_cut(tmp_path: Path, dim: int, at: int) -> None:
+    one, two = WHOLE.tensor_split([at], dim)
+    begins = [at if d == dim else 0 for d in range(3)]
+    parts = [("backbone|w", two, begins), ("ema|w", torch.ones(2), None)]
+    found = sharded(tmp_path, [("backbone|w", one, [0, 0, 0])], parts if two.numel() else parts[1:])
+    assert found.is_sharded
+    assert found.names == ("backbone", "ema")
+    assert found.tensors("backbone").keys() == found.tensors("ema").keys() == {"w"}
+    assert torch.equal(found.tensors("backbone")["w"], WHOLE)
+    assert torch.equal(found.tensors("ema")["w"], torch.ones(2))
+    with pytest.raises(CheckpointError, match=r"step-000001: has no vae\.safetensors; it has backbone, ema$"):
+        found.tensors("vae")
+
+
+@pytest.mark.parametrize(
+    ("begins", "error"),
+    [
+        ([3, 0, 0], r"2 parts do not make a tensor of shape \[5, 3, 2\]"),  # a gap
+        ([1, 0, 0], r"2 parts do not make a tensor of shape \[3, 3, 2\]"),  # twice
+        ([2, 0], "is no safetensors file"),
+        ([2, 0, 0, 0], "is no safetensors file"),
+    ],
+)
+def test_shards_that_do_not_fit_are_refused(tmp_path: Path, begins: list[int], error: str) -> None:
+    found = sharded(tmp_path, [("backbone|w", WHOLE[:2], [0, 0, 0])], [("backbone|w", WHOLE[2:], begins)])
+    with pytest.raises(CheckpointError, match=rf"step-000001: is no safetensors file: .*{error}|step-000001: {error}"):
+        found.tensors("backbone")
 
 
 NAMES = ("backbone.safetensors", "ema.safetensors", "state.json", "manifest.json")
@@ -105,11 +185,12 @@ def test_a_folder_without_a_manifest_was_never_finished(tmp_path: Path) -> None:
         verified(folder)
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", [0, SHARDED + 1, 99, "2", None])
+def test_a_schema_that_nobody_knows_yet_is_refused(tmp_path: Path, schema: object) -> None:
     folder = write(tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_bytes(signed({**manifest, "schema": 99}))
-    with pytest.raises(CheckpointError, match="written with schema 99; this cdkit reads schemas 1 to 3"):
+    (folder / "manifest.json").write_bytes(signed({**manifest, "schema": schema}))
+    with pytest.raises(CheckpointError, match=f"written with schema {schema}; this cdkit reads schemas 1 to 3"):
         verified(folder)
 
 
@@ -191,10 +272,38 @@ def test_a_save_that_fails_changes_nothing(tmp_path: Path) -> None:
     assert latest(tmp_path) is not None
 
 
+def test_a_save_says_what_went_wrong_first(tmp_path: Path) -> None:
+    """The disk is gone: that its temporary folder cannot be removed either is not what a person has to hear."""
+
+    class Gone(dict[str, torch.Tensor]):
+        def items(self) -> Any:
+            shutil.rmtree(tmp_path / "run")
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        write_checkpoint(tmp_path / "run", 2, {"backbone": Gone()}, {}, {})
+
+
 def test_what_a_killed_save_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".tmp-3-abc").mkdir()
     assert [path.name for path in clear_unfinished(tmp_path)] == [".tmp-3-abc"]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [".trash-step-000001-abc", ".old-step-000001"])
+def test_what_a_killed_deletion_left_is_cleared(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path)
+    shutil.copytree(folder, tmp_path / name)
+    assert clear_unfinished(tmp_path) == []
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_cannot_be_cleared_stands_in_nobodys_way(tmp_path: Path) -> None:
+    for name in (".tmp-1-abc", ".trash-step-000001-abc"):
+        (tmp_path / name).write_text("a file, which no folder's removal removes")
+    assert clear_unfinished(tmp_path) == [tmp_path / ".tmp-1-abc"]
+    folder = write(tmp_path)
+    assert committed(tmp_path) == [folder]
 
 
 def test_killed_between_the_two_renames_of_a_second_save_nothing_is_lost(tmp_path: Path) -> None:
@@ -205,6 +314,14 @@ def test_killed_between_the_two_renames_of_a_second_save_nothing_is_lost(tmp_pat
     clear_unfinished(tmp_path)
     assert latest(tmp_path) is not None
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+
+
+def test_only_folders_that_are_named_after_a_step_are_checkpoints(tmp_path: Path) -> None:
+    folder = write(tmp_path, 7)
+    for name in ("step-", "step-x", "step-x1", "step-7-copy", "damaged-step-000008-abc"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "step-000009").write_text("a file")
+    assert committed(tmp_path) == [folder]
 
 
 def test_steps_are_numbers_not_words(tmp_path: Path) -> None:

@@ -20,8 +20,6 @@ from cdkit.engine.checkpoint import (
 )
 from crashfs import FAULTS, LOSSES, Disk, as_node, counted, failing, killed
 
-pytestmark = pytest.mark.slow
-
 KEEP = 2
 
 
@@ -84,6 +82,7 @@ def keeps(folder: Path, before: int, after: int) -> Checkpoint:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_killed_before_and_after_every_call(name: str, folder: Path, tmp_path: Path) -> None:
     work, before, after = OPERATIONS[name]
@@ -99,6 +98,7 @@ def test_killed_before_and_after_every_call(name: str, folder: Path, tmp_path: P
     assert keeps(there, after, after).step == after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistently", [False, True], ids=["once", "persistently"])
 @pytest.mark.parametrize("number", FAULTS, ids=os.strerror)
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -115,6 +115,7 @@ def test_failed_at_every_call(name: str, number: int, persistently: bool, folder
             assert found.step == after, "a save that says nothing has saved"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_power_cut_after_every_call(name: str, folder: Path, tmp_path: Path) -> None:
     """Unsynced names and data dropped or torn; once a save has returned, nothing of it can be lost."""

@@ -32,7 +32,7 @@ def fifty(distribution: Distribution) -> Path:
 
 
 def ran(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from cdkit.cli.plugins import command as plugins_command
 from cdkit.errors import PluginError, UsageError
 from cdkit.parts import TextEncoder
 from cdkit.registry import Registry
-from cdkit.registry.describe import describe
+from cdkit.registry.describe import describe, where
 from cdkit.spec import read_spec
 from click.testing import CliRunner
 
@@ -111,6 +112,35 @@ def test_show_prints_options_provider_and_place(distribution: Distribution) -> N
     assert found["module"] == "shown_module"
 
 
+def test_what_is_described_of_parts_of_every_origin(distribution: Distribution) -> None:
+    """Installed, in memory, a verb, a folder; and code whose source nobody has."""
+    distribution("cdkit-shown", {"metric.shown": "shown_module"}, shown_module=METRIC)
+    registry = Registry.installed().extended(
+        {("metric", "mine"): Here, ("run", "mine"): Path("runs/x"), ("format", "mine"): Here}
+    )  # pyright: ignore[reportArgumentType]
+    installed = describe(registry, "metric", "shown")
+    assert (installed["module"], installed["doc"]) == ("shown_module", "Counts pictures.")
+    assert installed["milliseconds"] > 0
+    mine = describe(registry, "metric", "mine")
+    assert (mine["module"], mine["provider"], mine["milliseconds"], mine["doc"]) == (__name__, "in-memory", None, "Of this file.")
+    assert re.fullmatch(rf"{re.escape(__file__)}:\d+", mine["where"])
+    assert mine["options"] == {"size": {"type": "int"}, "share": {"type": "float", "default": 0.5}}
+    folder = describe(registry, "run", "mine")
+    assert (folder["where"], folder["doc"], folder["options"], folder["written"]) == ("runs/x", "", {}, "")
+    assert describe(registry, "format", "mine")["written"] == "", "no spec names a format"
+
+
+@pytest.mark.parametrize("code", [len, type("Made", (), {"__module__": "builtins"})])
+def test_where_nobody_has_the_source_no_place_is_told(code: object) -> None:
+    assert where(code) == ""
+
+
+class Here:
+    """Of this file."""
+
+    def __init__(self, size: int, *, share: float = 0.5) -> None: ...
+
+
 def test_show_prints_the_traceback_of_a_plugin_that_fails(distribution: Distribution) -> None:
     distribution("cdkit-torn", {"metric.torn": "torn_module"}, torn_module="def deep():\n    raise OSError('torn')\ndeep()\n")
     out = CliRunner().invoke(plugins_command, ["show", "metric.torn"])
@@ -163,7 +193,7 @@ def test_check_outlives_a_plugin_that_kills_its_process(distribution: Distributi
     folder = distribution(
         "cdkit-crash", {"metric.crash": "crash_module", "metric.sane": "sane_module"}, crash_module=killer, sane_module=SANE
     )
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     out = CliRunner().invoke(plugins_command, ["check", "cdkit-crash"])
     lines = out.output.splitlines()
     assert re.fullmatch(r"failed   metric.crash +1 failed, .* s", lines[0])

@@ -13,6 +13,9 @@ import pytest
 from cdkit.errors import PluginError
 from cdkit.hooks import KINDS
 from cdkit.registry import BrokenPlugin, Registry, UnknownPart
+from cdkit.registry.frames import innermost
+from cdkit.registry.metadata import Doors
+from cdkit.registry.record import Entry, Record, Status
 from cdkit.version import VERSION
 
 Distribution = Callable[..., Path]
@@ -147,7 +150,78 @@ def test_a_part_of_the_wrong_shape_is_named(distribution: Distribution, kind: st
     distribution("cdkit-shape", {f"{kind}.misshapen": "misshapen"}, misshapen=source)
     with pytest.raises(BrokenPlugin) as caught:
         Registry.installed().get(kind, "misshapen")
-    assert error in str(caught.value)
+    assert f"entry point {kind}.misshapen = misshapen: {error}" in str(caught.value)
+
+
+def test_a_joiner_may_name_the_streams_that_it_takes(distribution: Distribution) -> None:
+    """The interface takes any number of them; one that joins two takes two."""
+    source = "from cdkit import parts\nfrom cdkit.hooks import hookimpl\nclass P(parts.Joiner):\n    def forward(self, one, two, three): ...\n@hookimpl\ndef cdkit_encoder():\n    return P\n"
+    distribution("cdkit-joins", {"encoder.joins": "joins_module"}, joins_module=source)
+    assert Registry.installed().get("encoder", "joins").__name__ == "P"
+
+
+@pytest.mark.parametrize(
+    ("admitted", "barred", "dist", "refusal"),
+    [
+        (None, (), "x", ""),
+        ((), (), "x", "CDKIT_PLUGINS admits no plugin"),
+        (("b", "a"), (), "x", "CDKIT_PLUGINS admits a, b"),
+        (("x",), (), "x", ""),
+        (("x",), ("y", "x"), "x", "CDKIT_NO_PLUGIN bars x, y"),
+        ((), ("cdkit",), "cdkit", ""),
+    ],
+)
+def test_who_is_let_in(admitted: tuple[str, ...] | None, barred: tuple[str, ...], dist: str, refusal: str) -> None:
+    doors = Doors(None if admitted is None else frozenset(admitted), frozenset(barred))
+    assert doors.refusal(dist) == refusal
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "line"),
+    [
+        ("sampler", "mine", "mine_module:plugin", "sampler.mine = mine_module:plugin"),
+        ("sampler", "", "m", "sampler. = m"),
+        ("", "mine", "m", ".mine = m"),
+        ("", "", "", "entry_points.txt"),
+        ("sampler", "a" * 300, "m", f"sampler.{'a' * 191}…"),
+    ],
+)
+def test_an_entry_point_is_shown_as_its_author_wrote_it(kind: str, name: str, value: str, line: str) -> None:
+    assert Entry(kind, name, "cdkit-mine", "1.0", value).line == line
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [("installed", False), ("loaded", False), ("shut out", False), ("failed", True), ("incompatible", True), ("refused", True)],
+)
+def test_what_its_user_shut_out_is_no_fault_of_a_plugin(status: Status, fault: bool) -> None:
+    assert Record(Entry("sampler", "mine", "cdkit-mine", "1.0", "m"), status).at_fault is fault
+
+
+def test_a_record_in_json_says_null_for_what_is_not_known() -> None:
+    entry = Entry("sampler", "mine", "cdkit-mine", "1.0", "m")
+    known = {"kind": "sampler", "name": "mine", "distribution": "cdkit-mine", "version": "1.0", "module": "m"}
+    nothing = dict.fromkeys(("milliseconds", "error", "where", "mend", "traceback"))
+    assert Record(entry, "installed").to_json() == {**known, "status": "installed", **nothing}
+    said = {"milliseconds": 2.5, "error": "OSError", "where": "m.py:1", "mend": "update it", "traceback": "Traceback"}
+    assert Record(entry, "failed", 2.5, "OSError", "m.py:1", "Traceback", "update it").to_json() == {
+        **known,
+        "status": "failed",
+        **said,
+    }
+
+
+@pytest.mark.parametrize(
+    ("stack", "place"),
+    [
+        (["/lib/runpy.py:1", "/x/mine/a.py:2", "/x/mine/b.py:3", "/lib/json.py:4"], "/x/mine/b.py:3"),
+        (["/x/mine.py:5", "/x/mines.py:6", "/x/minefield/a.py:7"], "/x/mine.py:5"),
+        (["/lib/json.py:4"], ""),
+        ([], ""),
+    ],
+)
+def test_the_last_frame_of_a_plugins_own_is_told(stack: list[str], place: str) -> None:
+    assert innermost(stack, Entry("sampler", "mine", "cdkit-mine", "1.0", "mine.parts:plugin")) == place
 
 
 def test_two_distributions_of_one_name_are_both_reached_by_their_full_names(distribution: Distribution) -> None:
@@ -173,6 +247,35 @@ def test_nobody_takes_the_name_of_our_own_parts(distribution: Distribution) -> N
     assert {"unet", "cdkit-thief/unet"} <= set(registry.names("backbone"))
     with pytest.raises(BrokenPlugin, match=r"it called sys\.exit"):
         registry.get("backbone", "cdkit-thief/unet")
+
+
+def test_a_note_says_how_a_part_is_reached_that_has_no_name_to_itself(distribution: Distribution) -> None:
+    distribution("cdkit-a", {"sampler.shared": "shared_a", "backbone.unet": "unet_a", "sampler.alone": "alone_a"})
+    distribution("cdkit-b", {"sampler.shared": "shared_b"})
+    registry = Registry.installed()
+
+    def notes() -> dict[str, str]:
+        return {record.entry.value: registry.note(record.entry) for record in registry.records()}
+
+    found = notes()
+    assert found["shared_a"] == "as `cdkit-a/shared`, since cdkit-b==1.0 has the name too"
+    assert found["shared_b"] == "as `cdkit-b/shared`, since cdkit-a==1.0 has the name too"
+    assert found["unet_a"] == f"as `cdkit-a/unet`, since cdkit=={VERSION} has the name too"
+    assert {registry.note(record.entry) for record in registry.records() if record.entry.dist == "cdkit"} == {""}
+    assert found["alone_a"] == ""
+    distribution("cdkit-c", {"sampler.shared": "shared_c"})
+    distribution("cdkit-d", {"sampler.shared": "shared_d"}, metadata="Requires-Dist: cdkit<0.0.1\n")
+    registry = Registry.installed()
+    assert notes()["shared_c"] == "as `cdkit-c/shared`, since cdkit-a==1.0 and cdkit-b==1.0 have the name too"
+    assert notes()["shared_d"] == "", "nobody reaches what cannot be used"
+
+
+def test_parts_are_our_own_or_not(distribution: Distribution) -> None:
+    distribution("cdkit-other", {"sampler.other": "other_module"})
+    registry = Registry.installed()
+    assert registry.own("sampler", "ddim") is True
+    assert registry.own("sampler", "other") is False
+    assert registry.extended({("sampler", "ddim"): dict}).own("sampler", "ddim") is False
 
 
 def test_an_entry_point_listed_twice_is_one(distribution: Distribution) -> None:
@@ -230,6 +333,19 @@ def test_an_unknown_name_is_told_what_exists_and_what_is_near() -> None:
         registry.names("backbon")
 
 
+def test_of_the_other_kinds_of_a_name_one_is_told() -> None:
+    with pytest.raises(
+        UnknownPart, match=r"^there is no backbone 'animals'; 'animals' of cdkit==\S+ is of the kind (dataset|run)$"
+    ):
+        Registry.installed().get("backbone", "animals")
+
+
+def test_a_kind_that_a_plugin_made_up_is_no_kind(distribution: Distribution) -> None:
+    distribution("cdkit-wild", {"samplr.wild": "wild_module"})
+    with pytest.raises(PluginError, match=r"^there is no kind 'samplr'; did you mean 'sampler'\?"):
+        Registry.installed().get("samplr", "wild")
+
+
 def test_parts_in_memory_go_before_installed_ones() -> None:
     registry = Registry.installed()
     mine = registry.extended({("injector", "mine"): dict, ("injector", "film"): list})
@@ -241,6 +357,8 @@ def test_parts_in_memory_go_before_installed_ones() -> None:
     assert mine.extended({("sampler", "x"): set}).get("injector", "mine") is dict
     with pytest.raises(ValueError, match="'os/system' is no name of a sampler; components are names, not imports"):
         registry.extended({("sampler", "os/system"): dict})
+    with pytest.raises(PluginError, match=r"there is no kind 'samplr'; did you mean 'sampler'\?"):
+        registry.extended({("samplr", "mine"): dict})
 
 
 def hostile(count: int) -> list[str]:

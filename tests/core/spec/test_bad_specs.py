@@ -69,6 +69,7 @@ CASES = [
     (WORDS, "text: {use: words, model: 12}", "s.yaml:6:29: conditions.text.model: 12 is an integer; expected text"),
     (WORDS, "text: words", "s.yaml:6:9: conditions.text: text; expected a mapping with `use`"),
     (NET, "backbone: net", "s.yaml:15:11: backbone: text; expected a mapping with `use`"),
+    (NET, "backbone: {use: 5}", "s.yaml:15:17: backbone.use: an integer; expected the name of a backbone"),
     (NET, "backbone: {use: [net]}", "s.yaml:15:17: backbone.use: a list; expected the name of a backbone"),
     ("sample: {channels: 1, height: 8, width: 8}", "sample: 8x8", "s.yaml:4:9: sample: text; expected a mapping"),
     ("name: good", "name: [good]", "s.yaml:2:7: name: a list of 1; expected text"),
@@ -85,6 +86,7 @@ CASES = [
     ("  lr: 1e-4", "  lr: .NaN", "s.yaml:22:7: train.lr: .NaN is no finite number; expected a number greater than 0"),
     ("  lr: 1e-4", "  lr: 1e999", "s.yaml:22:7: train.lr: '1e999': number out of the range of double precision"),
     ("seed: 7", "seed: 9223372036854775808", "s.yaml:3:7: seed: '9223372036854775808': integer out of 64-bit range"),
+    ("seed: 7", "seed: -9223372036854775809", "s.yaml:3:7: seed: '-9223372036854775809': integer out of 64-bit range"),
     ("seed: 7", "seed: " + "9" * 5000, "s.yaml:3:7: seed: '99999999999999999999999…': integer out of 64-bit range"),
     ("seed: 7", "seed: 0x" + "f" * 100_000, "s.yaml:3:7: seed: '0xfffffffffffffffffffff…': integer out of 64-bit range"),
     ("mult: [1, 2, 4]", "mult: [1, -2, 4]", "s.yaml:15:43: backbone.mult.1: -2 is out of range; expected an integer greater than 0"),
@@ -118,6 +120,7 @@ CASES = [
     ("seed: 7", "se\u202eed: 7", "s.yaml:3:1: se\\u202eed: unknown key 'se\\u202eed' (it holds U+202E RIGHT-TO-LEFT OVERRIDE); did you mean 'seed'?"),
     ("name: good", "name: ../good", "s.yaml:2:7: name: '../good' is no name; expected letters, digits, `_` and `-`, for it names a folder too"),
     ("name: good", "name: go\u200bod", "s.yaml:2:7: name: 'go\\u200bod' is no name: it holds U+200B ZERO WIDTH SPACE; expected letters, digits, `_` and `-`, for it names a folder too"),
+    ("use: add", "use: add\n    name: Film 2", "s.yaml:12:5: injectors.1.name: 'Film 2' is no name; expected lower-case letters, digits and `_`"),
     ("  label:\n", "  La bel:\n", "s.yaml:7:3: conditions.La bel: 'La bel' is no name; expected lower-case letters, digits and `_`"),
     # between parts
     ("[text, label]", "[text, labl]", "s.yaml:13:21: injectors.1.streams: there is no condition 'labl'; did you mean 'label'?"),
@@ -127,6 +130,12 @@ CASES = [
     ("use: add", "use: film", "s.yaml:12:5: injectors.1: a second injector of the name 'film'; the first is at s.yaml:11:5"),
     ("use: add", "use: add\n    name: film", "s.yaml:12:5: injectors.1: a second injector of the name 'film'; the first is at s.yaml:11:5"),
     ("data: {use: digits}\n", "", "s.yaml:23:3: evaluate: there is no `data:` to evaluate on"),
+    (WORDS, WORDS + "\n  both: {use: join, of: [text, label, both]}\n", "s.yaml:7:39: conditions.both.of: 'both' joins itself"),
+    ("[text, label]", "[]", "s.yaml:13:14: injectors.1.streams: an empty list; expected at least one condition of text, label"),
+    ("data: {use: digits}\n", "data: null\n", "s.yaml:24:3: evaluate: there is no `data:` to evaluate on"),
+    ("seed: 7", "task: autoencoder", "s.yaml:3:7: task: there is no `autoencoder:` to train"),
+    ("seed: 7", "task: autoencoder\nautoencoder: null", "s.yaml:3:7: task: there is no `autoencoder:` to train"),
+    ("seed: 7", "task: autoencoder\nautoencoder: {use: kl}\nlora: {}", "s.yaml:5:7: lora: this task trains the autoencoder, and a LoRA adapts the denoiser"),
     (WORDS, WORDS + "\n  both: {use: join, of: [text, label, txt]}\n", "s.yaml:7:39: conditions.both.of: there is no condition 'txt'; did you mean 'text'?"),
 ]  # fmt: skip
 
@@ -147,6 +156,42 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(complaints: Comp
     bad = bad.replace("use: words", "use: word").replace("heads: 2", "heads: 0").replace("cosine", "cosin")
     places = [line.split(": ")[0] for line in complaints(bad)]
     assert places == ["s.yaml:3:7", "s.yaml:6:15", "s.yaml:11:41", "s.yaml:15:22", "s.yaml:16:23", "s.yaml:21:10"]
+
+
+def test_mistakes_of_the_command_line_come_after_those_of_the_file(complaints: Complaints, good: str) -> None:
+    bad = good.replace("cdkit: 1", "cdkit: 0").replace("seed: 7", "seed: x")
+    places = [line.split(": ")[0] for line in complaints(bad, "train.steps=no", "backbone.widht=3")]
+    assert places == ["s.yaml:1:8", "s.yaml:3:7", "--set backbone.widht", "--set train.steps"]
+
+
+def test_what_stands_in_no_file_has_no_line(good: str, registry: Registry) -> None:
+    with pytest.raises(SpecErrors) as caught:
+        read_spec(good, overrides=["train.steps=no"], registry=registry)
+    (record,) = caught.value.records()
+    assert (record["file"], record["line"], record["col"]) == ("--set train.steps", 0, 0)
+
+
+def test_one_injector_that_is_wrong_hides_no_mistake_of_the_next(complaints: Complaints, good: str) -> None:
+    bad = good.replace("heads: 2", "heads: 0").replace("use: add\n", "use: add\n    name: Add it\n")
+    assert [line.split(": ")[1] for line in complaints(bad)] == ["injectors.0.heads", "injectors.1.name"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (WORDS, WORDS + "\n  none:", "s.yaml:7:8: conditions.none: nothing; expected a mapping with `use`"),
+        ("[text, label]", "label", "s.yaml:13:14: injectors.1.streams: 'label' is text; expected a list of texts"),
+    ],
+)
+def test_what_is_wrong_itself_is_not_called_unread_too(complaints: Complaints, good: str, old: str, new: str, line: str) -> None:
+    assert complaints(good.replace(old, new)) == [line]
+
+
+@pytest.mark.parametrize("conditions", ["conditions: [text]", "conditions: text"])
+def test_conditions_have_names(complaints: Complaints, conditions: str) -> None:
+    kind = "a list" if "[" in conditions else "text"
+    text = f"cdkit: 1\nname: bare\nsample: {{channels: 1, height: 8, width: 8}}\nbackbone: {{use: net}}\n{conditions}\n"
+    assert complaints(text) == [f"s.yaml:5:13: conditions: {kind}; expected a mapping of names to encoders"]
 
 
 def test_several_mistakes_read_as_lines_with_their_hints(good: str, tmp_path: Path, registry: Registry) -> None:
@@ -173,6 +218,7 @@ def test_several_mistakes_read_as_lines_with_their_hints(good: str, tmp_path: Pa
     ("old", "new", "hint"),
     [
         ("  steps: 100", '  steps: "100"', "take the quotes away, or write the number plainly: 10, 0.1, 1e-4"),
+        ("  steps: 100", "  steps: fifty", ""),
         ("model: small", "model: 12", 'put it in quotes to make it text: "12"'),
         ("[text], heads", "text, heads", "write it as a list: [text]"),
         (NET, "backbone: net", "write {use: net}"),
@@ -192,6 +238,23 @@ def test_a_hint_says_how_to_mend_it(good: str, tmp_path: Path, registry: Registr
     with pytest.raises(SpecErrors) as caught:
         read_spec(tmp_path / "s.yaml", registry=registry)
     assert hint in [problem.hint for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "task: autoencoder\nautoencoder: {use: kl}\n",
+        "task: autoencoder\nautoencoder: {use: kl}\nlora: null\n",
+        "task: denoise\nlora: {}\n",
+        "task: denoise\nautoencoder: null\n",
+        "guidance: null\nevaluate: []\ntrain: {prompts: []}\n",
+        "evaluate: []\ndata: null\n",
+    ],
+)
+def test_what_goes_together_is_not_complained_of(more: str, registry: Registry) -> None:
+    assert read_spec(
+        f"cdkit: 1\nname: bare\nsample: {{channels: 1, height: 8, width: 8}}\nbackbone: {{use: net}}\n{more}", registry=registry
+    )
 
 
 def test_guidance_and_prompts_need_a_condition(complaints: Complaints) -> None:

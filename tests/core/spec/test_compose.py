@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from cdkit.spec import SpecErrors
+from cdkit.spec import compose as composing
 from cdkit.spec.compose import compose
-from cdkit.spec.nodes import Table, plain
+from cdkit.spec.nodes import Table, below, plain, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,8 +32,9 @@ def value(text: str) -> Any:
     ("text", "read"),
     [
         ("1e-4", 1e-4), ("1E5", 1e5), (".5", 0.5), ("5.", 5.0), ("-1.5e+3", -1500.0), ("+1", 1), ("-0", 0), ("0x1F", 31), ("0o17", 15),
-        ("9223372036854775807", 2**63 - 1), ("-9223372036854775808", -(2**63)), ("true", True), ("FALSE", False), ("null", None),
-        ("~", None), ("", None), ("no", "no"), ("on", "on"), ("Yes", "Yes"), ("y", "y"), ("12:30", "12:30"), ("12:30:45", "12:30:45"),
+        ("9223372036854775807", 2**63 - 1), ("-9223372036854775808", -(2**63)), ("0o0777777777777777777777", 2**63 - 1),
+        ("0x" + "1f".zfill(22), 31), ("true", True), ("True", True), ("TRUE", True),
+        ("false", False), ("False", False), ("FALSE", False), ("null", None), ("Null", None), ("NULL", None), ("~", None), ("", None), ("no", "no"), ("on", "on"), ("Yes", "Yes"), ("y", "y"), ("12:30", "12:30"), ("12:30:45", "12:30:45"),
         ("010", "010"), ("1_000", "1_000"), ("0b11", "0b11"), ("0o8", "0o8"), ("1.2.3", "1.2.3"), ("2024-01-02", "2024-01-02"),
         ("2024-13-45", "2024-13-45"), ("'1'", "1"), ('"null"', "null"), ("nan", "nan"), ("inf", "inf"), ("e5", "e5"), ("-", "-") ,
         ("${HOME}", "${HOME}"), ("$(id)", "$(id)"), ("'{{x}}'", "{{x}}"), ("猫", "猫"), ("=", "="), ("tRUE", "tRUE"),
@@ -56,6 +58,14 @@ def test_keys_are_text_whatever_they_look_like() -> None:
     assert plain(node) == {"on": 1, "no": 2, "1": 3, "null": 4}
 
 
+def test_below_a_list_are_its_indices_and_nothing_else() -> None:
+    node, _ = compose("a: [x, y]\n", "s.yaml")
+    listing = below(node, "a")
+    assert [text_of(below(listing, key)) for key in ("0", "1", "2", "-1", "x", "")] == ["x", "y", None, None, None, None]
+    assert below(below(listing, "0"), "0") is None
+    assert below(None, "a") is None
+
+
 def test_every_node_knows_its_place() -> None:
     node, _ = compose("# told\na:\n  - x\n  - {b: 猫, c: 5}\n", "s.yaml")
     assert isinstance(node, Table)
@@ -77,7 +87,12 @@ def test_every_node_knows_its_place() -> None:
         ("5\n", "s.yaml:1:1: the top level is an integer; expected a mapping"),
         ("a: 1\n---\nb: 2\n", "s.yaml:2:1: a second document begins here; expected one spec a file"),
         ("%YAML 1.1\n---\na: 1\n", "s.yaml:1:1: a directive; expected plain YAML 1.2"),
+        ("%TAG ! tag:x,2000:\n---\na: 1\n", "s.yaml:1:1: a directive; expected plain YAML 1.2"),
         ("a: &x 1\n", "s.yaml:1:4: an anchor (&x); a spec is plain data"),
+        ("&x a: 1\n", "s.yaml:1:1: an anchor (&x); a spec is plain data"),
+        ("a: {&x b: 1}\n", "s.yaml:1:5: an anchor (&x); a spec is plain data"),
+        ("b: 1\n*x : 1\n", "s.yaml:2:1: an alias (*x); a spec is plain data"),
+        ("b: 1\n!!str a: 1\n", "s.yaml:2:1: a tag ('tag:yaml.org,2002:str'); a spec is plain data"),
         ("a: 1\nb: *x\n", "s.yaml:2:4: an alias (*x); a spec is plain data"),
         ("&a [*a]\n", "s.yaml:1:1: an anchor (&a); a spec is plain data"),
         ("a: 1\n<<: {b: 1}\n", "s.yaml:2:1: `<<` merges mappings; a spec is plain data"),
@@ -106,6 +121,62 @@ def test_every_node_knows_its_place() -> None:
 )  # fmt: skip
 def test_what_is_no_spec_is_refused_where_it_stands(complaints: Complaints, text: str | bytes, line: str) -> None:
     assert complaints(text) == [line]
+
+
+def test_yaml_1_2_may_say_that_it_is() -> None:
+    node, problems = compose("%YAML 1.2\n---\na: 1\n", "s.yaml")
+    assert node is not None
+    assert (plain(node), problems) == ({"a": 1}, [])
+
+
+def nested(text: str, depth: int, inner: str) -> str:
+    """`{a: {a: inner}}`, or lists."""
+    opens, closes = ("{a: ", "}") if text == "table" else ("[", "]")
+    return opens * depth + inner + closes * depth
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        (nested("table", 31, "1"), None),
+        (nested("table", 31, "{}"), None),
+        (nested("table", 31, "[]"), None),
+        (nested("list", 31, "1"), None),
+        (nested("list", 31, "{}"), None),
+        (nested("table", 31, "{b: 1}"), 4 * 31 + 2),  # the key is the first that is too deep
+        (nested("table", 32, "1"), 4 * 31 + 2),
+        (nested("list", 31, "[1]"), 31 + 2),
+        (nested("list", 31, "{b: 1}"), 31 + 2),
+        (nested("list", 32, "[]"), 32 + 1),
+    ],
+)
+def test_thirty_two_are_not_too_deep(text: str, column: int | None) -> None:
+    if column is None:
+        assert compose(text, "s.yaml")[0] is not None
+        return
+    with pytest.raises(SpecErrors) as caught:
+        compose(text, "s.yaml")
+    assert [str(problem) for problem in caught.value.problems] == [f"s.yaml:1:{column}: nested more than 32 deep"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: [1, 2, 3, 4, 5, 6, 7]\n", None),
+        ("a: [1, 2, 3, 4, 5, 6, 7, 8]\n", "1:26"),
+        ("a: 1\nb: 2\nc: 3\nd: 4\n", None),
+        ("a: 1\nb: 2\nc: 3\nd: 4\ne: 5\n", "5:4"),
+        ("a: [[], {}, [[]], {b: 1}]\n", None),
+        ("a: [[], {}, [[]], {b: {}}, []]\n", "1:28"),
+    ],
+)
+def test_mappings_lists_keys_and_values_count_alike(text: str, place: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composing, "NODES", 10)
+    if place is None:
+        assert compose(text, "s.yaml")[0] is not None
+        return
+    with pytest.raises(SpecErrors, match=f"s.yaml:{place}: more than 10 values"):
+        compose(text, "s.yaml")
 
 
 def test_a_byte_order_mark_is_accepted(read: Callable[..., Any], good: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from cdkit.registry import Registry
 from cdkit.spec.compose import compose
-from cdkit.spec.editor import KINDS, editor_schema
+from cdkit.spec.editor import KINDS, about_of, editor_schema, spelt
 from cdkit.spec.nodes import plain
 from cdkit.spec.roles import keys_of
 from jsonschema import Draft202012Validator
@@ -90,7 +92,10 @@ def test_only_what_a_docstring_says_is_said(registry: Registry) -> None:
         ("cdkit: 1\nextends: a.yaml\n", True),
         ("extends: a.yaml\nbackbone: {width: 3}\nguidance: null\nconditions: {text: null}\ntrain: null\n", True),
         ("extends: a.yaml\nbackbone: {width: 3}\nsampler: {eta: 1}\nconditions: {text: {dim: 8}}\n", True),
+        ("extends: a.yaml\nsample: {width: 4}\n", True),
         ("extends: a.yaml\nbackbone: {widht: 3}\n", False),
+        (GOOD + "traim: {}\n", False),
+        ("extends: a.yaml\ntraim: {}\n", False),
         ("extends: a.yaml\nsample: {width: 3.5}\n", False),
         (GOOD.replace("use: net", "use: nett"), False),
         (GOOD.replace("use: net, ", ""), False),
@@ -113,6 +118,27 @@ def test_a_part_is_known_behind_its_distribution_too() -> None:
     assert schema.is_valid(spec)
     assert not schema.is_valid({**spec, "backbone": {"use": "cdkit/unet", "widht": 32}})
     assert not schema.is_valid({**spec, "backbone": {"use": "other/unet", "width": 32}})
+
+
+def test_a_name_is_matched_as_it_is_spelt(registry: Registry) -> None:
+    """Bare or behind its distribution; a dot is a dot."""
+    ours = Registry.installed()
+    assert spelt(ours, "backbone", "unet") == "(cdkit/)?unet"
+    assert spelt(ours, "backbone", "cdkit/unet") == "cdkit/unet"
+    assert spelt(registry, "backbone", "net") == "net"
+    assert spelt(registry.extended({("metric", "a.b"): dict}), "metric", "a.b") == r"a\.b"
+
+
+def test_a_part_is_described_by_its_module_or_by_itself() -> None:
+    ours = Registry.installed()
+    film = ours.get("injector", "film")
+    module = inspect.getdoc(inspect.getmodule(film)) or ""
+    assert " ".join(module.split()).startswith(f"`film`: {about_of(film, 'film')}")
+    assert about_of(film, "another") == (inspect.getdoc(film) or "").splitlines()[0]
+
+
+def test_no_title_is_invented(schema: dict[str, Any]) -> None:
+    assert re.findall(r'"title": "(.*?)"', json.dumps(schema)) == ["cdkit spec"]
 
 
 def test_a_part_that_cannot_be_described_is_left_out_and_named(registry: Registry) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +94,11 @@ def test_every_default_is_written_out(read: Read, good: str) -> None:
         ("dim: 16", "dim: 16, dropout: 0.2", True),
         ("dim: 16", "dim: 16, model: small", True),
         ("schedule: cosine,", "schedule: cosine, weighting: min_snr, clip: 1,", True),
+        (
+            "  text: {use: words, dim: 16}\n  label:\n    use: label\n    names: [cat, dog]\n",
+            "  label:\n    use: label\n    names: [cat, dog]\n  text: {use: words, dim: 16}\n",
+            True,
+        ),
         ("width: 64", "width: 32", False),
         ("heads: 2", "heads: 4", False),
         ("dim: 16", "dim: 8", False),
@@ -107,6 +113,41 @@ def test_every_default_is_written_out(read: Read, good: str) -> None:
 def test_the_digest_holds_what_weights_mean(read: Read, good: str, old: str, new: str, same: bool) -> None:
     assert good.count(old) == 1
     assert (read(good).digest() == read(good.replace(old, new)).digest()) is same
+
+
+def test_the_digest_of_yesterday_is_todays(read: Read, good: str) -> None:
+    """It lies in checkpoints: where it becomes another, every run that there is stands apart from its own spec."""
+    assert read(good).digest() == "eff3cbe2a1bdc36676f53224ada996230920d55e1fd03a7e9079de59df49f526"
+    assert (
+        read(good.replace("[cat, dog]", "[cat, 犬]") + "lora: {rank: 2}\nautoencoder: {use: kl}\n").digest()
+        == "da8731b46925c0dc62df05b4f5bc546dac73bc171a0ed8299ed7a8e7b72cf7ae"
+    )
+
+
+def test_what_lies_beside_a_spec_is_a_path_where_it_is_filled(read: Read, good: str, tmp_path: Path) -> None:
+    """`here:` would be somewhere else there; any other text is left as it is."""
+    for written, filled in (("here:weights", str(tmp_path / "weights")), ("weights", "weights"), ("null", None)):
+        whole = read(f"{good}autoencoder: {{use: kl, folder: {written}}}\n").filled()
+        assert whole["autoencoder"]["folder"] == filled
+
+
+def test_what_is_filled_reads_as_it_was_written(read: Read, good: str) -> None:
+    """In the order of the sections, in the letters of its author, without quotes that nobody needs."""
+    spec = read(good.replace("[cat, dog]", "[猫, '12', '99999999999999999999999999', '1e-4']"))
+    text = spec.to_yaml()
+    assert json.loads(json.dumps(spec.filled())) == spec.filled(), "lists, and no tuples"
+    assert [line.partition(":")[0] for line in text.splitlines() if line[0].isalpha()] == list(spec.filled())
+    assert "\nname: good\n" in text
+    assert '- 猫 - "12" - "99999999999999999999999999" - "1e-4"' in " ".join(text.split())
+
+
+def test_specs_are_compared_by_what_they_say(good: str, registry: Registry) -> None:
+    """Not by the registry that they were read with, which no text of them shows."""
+    one, two = read_spec(good, registry=registry), read_spec(good, registry=registry.extended({("metric", "more"): dict}))
+    assert one == two
+    assert one.backbone == two.backbone
+    assert "Registry" not in repr(one)
+    assert one != read_spec(good.replace("seed: 7", "seed: 8"), registry=registry)
 
 
 def test_provenance_names_who_provides_each_part(read: Read, good: str) -> None:

@@ -44,6 +44,19 @@ def test_null_takes_away_and_is_null_where_an_option_takes_it(read: Read, good: 
     assert list(gone.conditions) == ["text"]
 
 
+def test_null_over_a_value_is_null_where_an_option_takes_it_and_the_default_elsewhere(read: Read, good: str) -> None:
+    base = good.replace("steps: 100", "steps: 100\n  ema: 0.5")
+    child = "cdkit: 1\nextends: base.yaml\ntrain: {ema: null, lr: null, batch: 2}\nbackbone: {width: null, mult: [1]}\n"
+    spec = read(child, others={"base.yaml": base})
+    assert (spec.train.ema, spec.train.lr, spec.train.batch) == (None, 3e-4, 2)
+    assert (spec.backbone.options["width"], spec.backbone.options["mult"]) == (32, (1,))
+
+
+def test_what_stands_behind_what_is_taken_away_is_read(read: Read, good: str) -> None:
+    injectors = "injectors:\n  - {use: film, streams: [label]}\n"
+    assert list(over(f"conditions: {{text: null}}\n{injectors}", read, good).conditions) == ["label"]
+
+
 def test_places_are_those_of_the_file_that_says_it(complaints: Complaints, good: str) -> None:
     told = complaints(
         "cdkit: 1\nextends: base.yaml\ntrain: {lrr: 1}\n", others={"base.yaml": good.replace("width: 64", "widht: 64")}
@@ -91,6 +104,7 @@ def test_a_link_does_not_hide_a_circle(tmp_path: Path, registry: Registry) -> No
         ("train.ema=null", lambda s: s.train.ema, None),
         ("train.prompts=[a cat, two dogs]", lambda s: s.train.prompts, ("a cat", "two dogs")),
         ("injectors.0.heads=8", lambda s: s.injectors[0].part.options["heads"], 8),
+        ("injectors.0={heads: 8}", lambda s: (s.injectors[0].streams, s.injectors[0].part.options["heads"]), (("text",), 8)),
         ("injectors.1={use: add, name: plus, streams: [label]}", lambda s: s.injectors[1].name, "plus"),
         ("backbone.mult.2=8", lambda s: s.backbone.options["mult"], (1, 2, 8)),
         ("sampler={use: ddim, steps: 5}", lambda s: (s.sampler.steps, s.sampler.part.options["eta"]), (5, 0.5)),
@@ -132,6 +146,7 @@ def test_set_does_not_change_what_it_does_not_name(read: Read, good: str) -> Non
         ("backbone.width=&a 3", "--set backbone.width: an anchor (&a); a spec is plain data"),
         ("backbone.width=99999999999999999999", "--set backbone.width: '99999999999999999999': integer out of 64-bit range"),
         ("sampler.use=ddmi", "--set sampler.use: sampler.use: there is no sampler 'ddmi'; did you mean 'ddim' (in-memory)?"),
+        ("name=a\x07b", "--set name:1:2: the control character U+0007 at byte 1; expected text"),
         ("extends=other.yaml", "--set extends: extends: only a file can extend another"),
     ],
 )

@@ -10,9 +10,10 @@ from cdkit.cli.app import cdkit
 from cdkit.errors import UsageError
 from cdkit.registry import Registry
 from cdkit.spec import read_spec
-from cdkit.spec.explain import explain, sentences
+from cdkit.spec.explain import Explained, explain, lines, said_of, sentences
 from cdkit.spec.layers import layered
 from cdkit.spec.leaves import Leaf, leaves
+from cdkit.spec.options import REQUIRED
 from click.testing import CliRunner
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -39,6 +40,15 @@ def test_a_value_is_where_it_was_said_last() -> None:
     assert at("train.lr", rows).origin == "--set train.lr"
     assert at("backbone.dropout", rows).origin == "default of unet"
     assert at("train.batch", rows).origin == "default"
+
+
+def test_a_null_has_a_place_where_it_is_the_value(good: str, registry: Registry) -> None:
+    """And none where it asks for another: the encoder's own habit here."""
+    text = good.replace("dim: 16", "dim: 16, trainable: null").replace("lr: 1e-4", "ema: null")
+    rows = leaves(text, registry=registry)
+    assert at("conditions.text.trainable", rows) == Leaf("conditions.text.trainable", False, None, "words")
+    assert at("train.ema", rows).origin == "<text>:22:8"
+    assert at("train.clip", rows).origin == "default"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -88,6 +98,43 @@ def test_explain_a_key_of_a_section_and_of_a_part() -> None:
     assert width.expects == "an integer greater than 0"
     assert width.doc == "channels at the finest level."
     assert explain("encoder.bytes.dropout", registry).provider == "cdkit"
+
+
+def test_a_key_at_the_top_is_explained() -> None:
+    seed = explain("seed", Registry.installed())
+    assert (seed.key, seed.provider, seed.default, seed.doc) == ("seed", "cdkit", 0, "of the weights at birth.")
+
+
+@pytest.mark.parametrize(
+    ("default", "shown"), [(REQUIRED, "required"), (None, "null"), ("猫", '"猫"'), ((1, 2), "[1, 2]"), (Path("x"), '"x"')]
+)
+def test_an_explanation_for_a_person(default: object, shown: str) -> None:
+    head = ["data.root  (cdkit==1)", "  expects  text", f"  default  {shown}"]
+    assert lines(Explained("data.root", "text", default, "cdkit==1", "where it lies.")) == [*head, "  where it lies."]
+    assert lines(Explained("data.root", "text", default, "cdkit==1", "")) == head
+
+
+def test_the_nearest_docstring_that_says_something_counts() -> None:
+    class Above:
+        """A part. size: of all of it. depth: of its net."""
+
+    class Below(Above):
+        """A part. depth: its own."""
+
+    def made() -> None:
+        """size: as it was made."""
+
+    assert (said_of(Below, "depth"), said_of(Below, "size"), said_of(Below, "width")) == ("its own.", "of all of it.", "")
+    assert (said_of(made, "size"), said_of(made, "depth")) == ("as it was made.", "")
+
+
+def test_a_part_that_cannot_be_described_stands_in_no_other_ones_way() -> None:
+    def bad(*, scale=3.0): ...  # no hint, so no option
+
+    registry = Registry.installed().extended({("guider", "bad"): bad})
+    with pytest.raises(UsageError) as caught:
+        explain("guidance.scale", registry)
+    assert caught.value.hint == "write guidance.cfg.scale"
 
 
 def test_every_key_of_training_is_explained() -> None:

@@ -13,6 +13,9 @@ import pytest
 from cdkit.errors import PluginError, UsageError
 from cdkit.registry import Registry
 from cdkit.spec import BrokenParts, Place, Spec, SpecErrors, read_spec
+from cdkit.spec.options import REQUIRED, options_of
+from cdkit.spec.sections import LoraSection
+from cdkit.spec.source import SIZE, file_text
 
 Read = Callable[..., Spec]
 Parts = Mapping[tuple[str, str], Callable[..., object]]
@@ -58,6 +61,7 @@ def test_a_joiner_reads_conditions_and_counts_as_a_reader(read: Read, good: str)
     )
     both = spec.conditions["both"]
     assert (both.of, both.column, both.trainable, both.part.options) == (("text", "label"), "", None, {"axis": "tokens"})
+    assert (both.name, both.dropout) == ("both", 0.0)
 
 
 def test_injectors_are_named_by_use_unless_they_say(read: Read, good: str) -> None:
@@ -66,6 +70,39 @@ def test_injectors_are_named_by_use_unless_they_say(read: Read, good: str) -> No
     assert (add.name, add.streams, add.sites) == ("add", ("text", "label"), ("down.*", "mid"))
     twice = read(good.replace("use: add\n", "use: film\n    name: second\n"))
     assert [injector.name for injector in twice.injectors] == ["film", "second"]
+
+
+class Bell:
+    def __init__(self, *, every: int = 3) -> None: ...
+
+
+class Pair:
+    def __init__(self, *, pair: tuple[int, str] = (1, "a"), more: list[int | str] | None = None) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        ("pair: [x, a]", "<text>:24:24: evaluate.0.pair.0: 'x' is text; expected an integer"),
+        ("pair: [1, 2]", "<text>:24:27: evaluate.0.pair.1: 2 is an integer; expected text"),
+        ("pair: [1, a, b]", "<text>:24:23: evaluate.0.pair: a list of 3; expected a list of 2: an integer, text"),
+        ("more: [1, a, 2.5]", "<text>:24:30: evaluate.0.more.2: 2.5 is a number; expected an integer or text"),
+    ],
+)
+def test_each_place_of_a_list_has_its_own_type(good: str, registry: Registry, written: str, line: str) -> None:
+    text = good.replace("{use: score}", f"{{use: pair, {written}}}")
+    with pytest.raises(SpecErrors) as caught:
+        read_spec(text, registry=registry.extended({("metric", "pair"): Pair}))
+    assert [str(problem) for problem in caught.value.problems] == [line]
+
+
+def test_callbacks_and_a_lora_are_read(good: str, registry: Registry) -> None:
+    spec = read_spec(
+        f"{good}callbacks:\n  - {{use: bell}}\nlora: {{rank: 4}}\n", registry=registry.extended({("callback", "bell"): Bell})
+    )
+    assert [(part.kind, part.use, part.options) for part in spec.callbacks] == [("callback", "bell", {"every": 3})]
+    assert spec.lora == LoraSection(rank=4)
+    assert read_spec(good, registry=registry).lora is None
 
 
 def test_a_spec_can_be_text_and_nothing_else_is_expanded(good: str, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +145,39 @@ def test_a_spec_that_is_not_there_names_those_that_are(tmp_path: Path, good: str
     with pytest.raises(UsageError) as caught:
         read_spec(str(tmp_path / "zzz"))
     assert caught.value.hint == f"in {tmp_path} there are animals.yaml"
+
+
+def test_twelve_of_many_specs_are_named_and_nothing_else_that_lies_there(tmp_path: Path) -> None:
+    for number in range(13):
+        (tmp_path / f"s{number:02d}.yaml").touch()
+    (tmp_path / "a.yaml").mkdir()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UsageError) as caught:
+        read_spec(tmp_path / "another.yaml")
+    assert caught.value.hint == f"in {tmp_path} there are {', '.join(f's{number:02d}.yaml' for number in range(12))}"
+    with pytest.raises(UsageError) as caught:
+        read_spec(tmp_path)
+    assert caught.value.hint.startswith(f"in {tmp_path} there are s00.yaml, ")
+    with pytest.raises(UsageError) as caught:
+        read_spec(tmp_path / "nowhere" / "s.yaml")
+    assert (str(caught.value), caught.value.hint) == (f"there is no spec {tmp_path / 'nowhere' / 's.yaml'}", "")
+
+
+def test_a_spec_of_a_mebibyte_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_bytes(b"#" * SIZE)
+    assert len(file_text(path)) == SIZE
+    path.write_bytes(b"#" * (SIZE + 1))
+    with pytest.raises(SpecErrors, match="larger than 1 MiB; expected a spec"):
+        file_text(path)
+
+
+def test_nothing_stays_open_of_what_is_refused(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for path in (tmp_path, tmp_path / "none.yaml"):
+        with pytest.raises(UsageError):
+            read_spec(path)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
@@ -179,7 +249,7 @@ def clash(streams: object, widths: object, *, sites: int = 3) -> None: ...
     ("factory", "why"),
     [
         (no_hint, "the option 'heads' has no type hint; expected one, since hints are the schema"),
-        (unholdable, "an option has a type hint that no spec can hold: "),
+        (unholdable, "an option has a type hint that no spec can hold: Unable to generate pydantic-core schema for <class '"),
         (lost, "a type hint of its options cannot be read: name 'Nowhere' is not defined"),
         (clash, "its option 'sites' is a key that core reads for every injector; expected another name"),
     ],
@@ -190,6 +260,44 @@ def test_a_part_that_cannot_be_described_is_a_plugins_fault(
     with pytest.raises(BrokenParts) as caught:
         read_spec(good.replace("use: film", "use: odd"), registry=registry.extended({("injector", "odd"): factory}))
     assert f"<text>:11:11: injectors.0.use: injector 'odd' of in-memory cannot be used: {why}" in str(caught.value)
+
+
+@pytest.mark.parametrize("factory", [no_hint, Unheard])
+def test_an_encoder_that_is_none_is_a_plugins_fault(good: str, registry: Registry, factory: Callable[..., object]) -> None:
+    """A part in memory is held to nothing before a spec names it."""
+    with pytest.raises(
+        BrokenParts, match=r"encoder 'odd' of in-memory cannot be used: it is no subclass of Encoder or Joiner of cdkit\.parts"
+    ):
+        read_spec(good.replace("use: words, dim: 16", "use: odd"), registry=registry.extended({("encoder", "odd"): factory}))
+
+
+def injector(streams: object, widths: object, heads: int = 3, *, gate: float = 0.5) -> None: ...
+
+
+def backbone(mount: object, sample: object, width: int = 3) -> None: ...
+
+
+def joiner(widths: object, axis: str = "tokens") -> None: ...
+
+
+def encoder(dim: int, *, sample: object, **more: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("role", "factory", "options"),
+    [
+        ("injector", injector, {"heads": 3, "gate": 0.5}),
+        ("backbone", backbone, {"width": 3}),
+        ("joiner", joiner, {"axis": "tokens"}),
+        ("encoder", encoder, {"dim": REQUIRED}),
+        ("metric", backbone, None),
+    ],
+)
+def test_what_core_supplies_is_no_option(role: str, factory: Callable[..., object], options: Mapping[str, object] | None) -> None:
+    assert {option.name: option.default for option in options_of(factory, role).values()} == (
+        options or {"mount": REQUIRED, "sample": REQUIRED, "width": 3}
+    )
+    assert not any(option.core for option in options_of(factory, role).values())
 
 
 def test_a_spec_can_be_changed_like_any_dataclass(read: Read, good: str) -> None:

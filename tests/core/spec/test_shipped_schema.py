@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from cdkit.cli.init import LINE
+from cdkit.spec.editor import properties
+from cdkit.spec.options import REQUIRED
 from cdkit.spec.read import read_spec
+from cdkit.spec.roles import core_keys
 from jsonschema import Draft202012Validator
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -43,6 +46,21 @@ def test_it_is_what_the_command_prints_today(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, *COMMAND.split()[1:-1], str(made)]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert made.read_bytes() == COMMITTED.read_bytes(), f"the schema is out of date: {COMMAND}"
+
+
+def test_its_sections_are_what_the_classes_say(validator: Draft202012Validator) -> None:
+    """Every key with its limits and its default, and what is said of it."""
+    schema: Any = validator.schema
+    assert json.loads(json.dumps(properties())) == schema["properties"]
+
+
+@pytest.mark.parametrize("part", ["encoder.bytes", "injector.film", "sampler.ddim", "autoencoder.kl", "backbone.unet"])
+def test_what_core_reads_of_every_part_has_its_default(part: str, validator: Draft202012Validator) -> None:
+    schema: Any = validator.schema
+    made = schema["$defs"][part]["properties"]
+    for name, option in core_keys(part.partition(".")[0]).items():
+        said = [] if option.default is REQUIRED else [json.loads(json.dumps(option.default))]
+        assert [made[name]["default"]] == said if "default" in made[name] else not said
 
 
 def test_every_key_says_what_it_is(validator: Draft202012Validator) -> None:
