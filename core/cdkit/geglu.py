@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cdkit.heard import heard
-from cdkit.kernels import gates, gelu_gate
+from cdkit.kernels import gelu_gate, takes
 
 
 def geglu(layer: nn.Linear, x: Tensor) -> Tensor:
     """x (..., C) -> (..., K) by a layer from C to 2 K, values first and gates second."""
-    if heard(layer) or not gates(x):
+    if heard(layer) or not takes(x):
         return gelu_gate(layer(x))
     return gelu_gate(F.linear(x, layer.weight), layer.bias)

@@ -24,7 +24,7 @@ class At(NamedTuple):
 
 
 Predict: TypeAlias = Callable[[Tensor, Any, Signals, At], Tensor]
-Moments: TypeAlias = Callable[[int], Sequence[Any]]
+Moments: TypeAlias = Callable[[int], Sequence[Any] | None]
 
 TOLD_ALL: Branches = (frozenset(),)
 
@@ -84,8 +84,8 @@ class Denoiser:
         return self._diffusion.clean_at(output, rows, alpha, sigma).chunk(len(branches))
 
     def _time(self, i: int, rows: Tensor, branches: int) -> Any:
-        if self._moments is not None:
-            return self._moments(branches)[i]
+        if self._moments is not None and (known := self._moments(branches)) is not None:
+            return known[i]
         dtype = torch.promote_types(rows.dtype, torch.float32)
         return torch.full((len(rows),), self._levels[i][0], dtype=dtype, device=rows.device)
 

@@ -20,6 +20,7 @@ from cdkit.engine.checkpoint import described, in_json
 from cdkit.engine.device import pick_device
 from cdkit.engine.evaluate import make_dataset
 from cdkit.engine.ranks import ALONE, Ranks
+from cdkit.engine.remember import learns
 from cdkit.engine.run import versions
 from cdkit.errors import CheckpointError, UsageError
 from cdkit.model import Model
@@ -70,15 +71,11 @@ def _job(spec: Spec, device: torch.device) -> Preparing:
     from cdkit.engine.autoencoder import take_autoencoder
 
     model = assemble(spec)
-    read = {name: model.readers[name].column for name in model.told if not _learns(model.encoders[name])}
+    read = {name: model.readers[name].column for name in model.told if not learns(model.encoders[name])}
     if model.autoencoder is None and not read:
         raise UsageError(f"{spec.place}: nothing here is frozen: no autoencoder, and every encoder is trained")
     take_autoencoder(model)
     return Preparing(model.to(device).eval(), make_dataset(spec), read, spec.digest())
-
-
-def _learns(encoder: Any) -> bool:
-    return any(parameter.requires_grad for parameter in encoder.parameters())
 
 
 def _told(job: Preparing, shard: int) -> dict[str, Any]:

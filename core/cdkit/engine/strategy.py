@@ -24,6 +24,7 @@ from cdkit.engine.learner import Learner
 from cdkit.engine.ranks import Ranks
 from cdkit.engine.sharded import is_sharded, part_of
 from cdkit.engine.shards import write_sharded
+from cdkit.fast.strides import in_strides_of
 from cdkit.spec import TrainSection
 
 BUCKET = 100  # MiB of gradients that are sent at once: fewer, larger messages use links between GPUs better
@@ -72,6 +73,12 @@ class ByHand(Alone):
         self.whole = [parameter for parameter in whole if parameter.requires_grad]
         self._used = torch.empty(0)
 
+    def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+        self.average()
+        norm = super().clip(parameters, most)
+        self.forget()
+        return norm
+
     def average(self) -> None:
         """Give every process the mean of their gradients. Nothing waits: what no process used is known in `forget` alone."""
         if not self.whole:
@@ -111,12 +118,6 @@ class Late(ByHand):
     def __init__(self, learner: Learner, ranks: Ranks) -> None:
         super().__init__(learner, ranks, list(learner.parameters()))
 
-    def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
-        self.average()
-        norm = super().clip(parameters, most)
-        self.forget()
-        return norm
-
 
 class Ddp(ByHand):
     """Gradients are averaged while they are made. Encoders are not: a condition may be silent in all pictures of a process, and
@@ -138,12 +139,6 @@ class Ddp(ByHand):
 
     def kept_back(self) -> AbstractContextManager[Any]:
         return self.forward.no_sync()
-
-    def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
-        self.average()
-        norm = super().clip(parameters, most)
-        self.forget()
-        return norm
 
 
 class Fsdp2(ByHand):
@@ -181,9 +176,7 @@ class Fsdp2(ByHand):
 
 def row_of(gradient: Tensor, parameter: nn.Parameter) -> Tensor:
     """Its numbers in the order in which the parameter's lie in memory, which need not be that of rows."""
-    if gradient.stride() != parameter.stride():
-        gradient = torch.empty_like(parameter).copy_(gradient)
-    return gradient.as_strided((gradient.numel(),), (1,))
+    return in_strides_of(parameter, gradient).as_strided((gradient.numel(),), (1,))
 
 
 def in_buckets(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:

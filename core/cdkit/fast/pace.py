@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -106,9 +107,7 @@ class Fast(Plain):
 
 def moments_of(backbone: Backbone, times: Tensor) -> Moments | None:
     """What it makes of a sampling's times beforehand, if it does."""
-    if not isinstance(backbone, Timed) or backbone.moments(times[:1], 1) is None:
-        return None
-    return lambda branches: backbone.moments(times, branches) or ()
+    return partial(backbone.moments, times) if isinstance(backbone, Timed) else None
 
 
 def tensors_of(walk: Walk) -> list[Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from cdkit.fast.shapes import shapes
+from cdkit.fast.strides import in_strides_of
 from cdkit.parts import Signals
 
 SMALL = 100_000_000  # weights; what a larger network keeps of a pass is held for one shape alone
@@ -113,7 +114,7 @@ class Recording:
         """Of every input, None where it does not ask; and of every weight, laid out as it is, None where it has no part."""
         asking = [one for one in (*self._inputs, *self._weights) if one.requires_grad]
         found = iter(torch.autograd.grad(out, asking, slope, allow_unused=True))
-        return [_like(one, next(found)) if one.requires_grad else None for one in (*self._inputs, *self._weights)]
+        return [_laid_out(one, next(found)) if one.requires_grad else None for one in (*self._inputs, *self._weights)]
 
     def _aside(self) -> None:
         """A few passes on a stream of their own, as recording asks for."""
@@ -128,11 +129,9 @@ class Recording:
         torch.cuda.empty_cache()
 
 
-def _like(one: Tensor, found: Tensor | None) -> Tensor | None:
+def _laid_out(one: Tensor, found: Tensor | None) -> Tensor | None:
     """As the optimizer's kernels expect it: a gradient in its weight's strides."""
-    if found is None or found.stride() == one.stride():
-        return found
-    return torch.empty_like(one).copy_(found)
+    return None if found is None else in_strides_of(one, found)
 
 
 class Pass(torch.autograd.Function):

@@ -3,17 +3,16 @@
 What is exported computes the plain mathematics unless `fast()` is on and the tensors lie on a GPU as the kernel needs them.
 """
 
-from cdkit.kernels.gate import gates, gelu_gate
+from cdkit.kernels.gate import gelu_gate
 from cdkit.kernels.norm import joined_normalised, joins, normalised, suits
 from cdkit.kernels.phases import woven
 from cdkit.kernels.plus import adds, plus
 from cdkit.kernels.rows import layer_normed, opened, opens
-from cdkit.kernels.switch import fast, is_fast
+from cdkit.kernels.switch import fast, is_fast, takes
 
 __all__ = [
     "adds",
     "fast",
-    "gates",
     "gelu_gate",
     "is_fast",
     "joined_normalised",
@@ -24,5 +23,6 @@ __all__ = [
     "opens",
     "plus",
     "suits",
+    "takes",
     "woven",
 ]

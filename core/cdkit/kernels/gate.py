@@ -5,17 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from cdkit.kernels.switch import has_triton, is_fast
-
-
-def gates(x: Tensor) -> bool:
-    """Is there a kernel for what a product makes of x (..., C)?"""
-    return is_fast() and x.is_cuda and has_triton()
+from cdkit.kernels.switch import takes
 
 
 def gelu_gate(both: Tensor, bias: Tensor | None = None) -> Tensor:
     """(..., 2 K), values first and gates second, with a bias (2 K,) still to be added or none -> (..., K); gelu is exact."""
-    if gates(both) and both.is_contiguous():
+    if takes(both) and both.is_contiguous():
         from cdkit.kernels.gate_triton import GeluGateFunction
 
         return GeluGateFunction.apply(both, bias)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cdkit.kernels.switch import has_triton, is_fast
+from cdkit.kernels.switch import takes
 
 HALF = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -63,11 +63,4 @@ def joined_normalised(
 
 def suits(h: Tensor) -> bool:
     """A map on a GPU whose channels lie side by side, and not also as rows and columns do."""
-    return (
-        is_fast()
-        and h.is_cuda
-        and has_triton()
-        and h.dtype in HALF
-        and h.is_contiguous(memory_format=torch.channels_last)
-        and h.shape[1] > 1
-    )
+    return takes(h) and h.dtype in HALF and h.is_contiguous(memory_format=torch.channels_last) and h.shape[1] > 1

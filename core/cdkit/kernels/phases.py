@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cdkit.kernels.switch import has_triton, is_fast
+from cdkit.kernels.switch import takes
 
 
 def woven(phases: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -14,7 +14,7 @@ def woven(phases: Tensor, bias: Tensor | None = None) -> Tensor:
     Phase (i, j), channels (2 i + j) C and on, holds at (y + i, x + j) what belongs at (2 y + i, 2 x + j); its row and column that
     answer to nothing are left out.
     """
-    if is_fast() and phases.is_cuda and has_triton() and phases.is_contiguous(memory_format=torch.channels_last):
+    if takes(phases) and phases.is_contiguous(memory_format=torch.channels_last):
         from cdkit.kernels.phases_triton import WovenFunction
 
         return WovenFunction.apply(phases, bias)

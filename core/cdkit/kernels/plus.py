@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cdkit.kernels.switch import has_triton, is_fast
+from cdkit.kernels.switch import takes
 
 
 def adds(h: Tensor) -> bool:
     """Is there a kernel for h (B, C, H, W)?"""
-    return is_fast() and h.is_cuda and has_triton() and h.is_contiguous(memory_format=torch.channels_last)
+    return takes(h) and h.is_contiguous(memory_format=torch.channels_last)
 
 
 def plus(h: Tensor, more: Tensor, bias: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cdkit.kernels.switch import has_triton, is_fast
+from cdkit.kernels.switch import takes
 
 WIDEST = 8192  # channels of a row that a program holds
 
@@ -33,4 +33,4 @@ def opened(norm: nn.LayerNorm, h: Tensor, more: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _suits(h: Tensor) -> bool:
-    return is_fast() and h.is_cuda and has_triton() and h.is_contiguous() and h.shape[-1:] <= (WIDEST,)
+    return takes(h) and h.is_contiguous() and h.shape[-1:] <= (WIDEST,)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 
+from torch import Tensor
+
 _on = False
 
 
@@ -23,6 +25,11 @@ def fast(on: bool = True) -> Generator[None]:
 
 def is_fast() -> bool:
     return _on
+
+
+def takes(h: Tensor) -> bool:
+    """May a kernel be taken for h: is the switch on, and does h lie on a GPU that Triton knows?"""
+    return _on and h.is_cuda and has_triton()
 
 
 @cache
