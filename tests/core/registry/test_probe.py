@@ -78,7 +78,7 @@ DUMP = "".join(f'  File "{file}", line {line} in f\n' for file, line in (place.s
         ("exit 0", "it ended the process with status 0", ""),
         ("echo one\necho ' two\t2 '\nexit 3", "it ended the process with status 3, having said 'two 2'", ""),
         ("kill -SEGV $$", "its import killed the process with SIGSEGV", ""),
-        ("kill -HUP $$", "its import killed the process with SIGHUP", ""),
+        ("kill -USR1 $$", "its import killed the process with SIGUSR1", ""),
         ("echo '{' > report.json\nexit 4", "it ended the process with status 4", ""),
         (left(ok=False, error="OSError: no", where="/x/y.py:1", stack=STACK), "OSError: no", "/x/y.py:1"),
         (left(ok=False, error="OSError: no", stack=STACK), "OSError: no", "/x/tried_module.py:8"),
