@@ -155,11 +155,13 @@ def long(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> dict[str, str]
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_a_hundred_kills_at_random_lose_nothing(tmp_path: Path, tiny: Tiny, long: dict[str, str]) -> None:
     random_kills(tmp_path, tiny, long, 100)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_a_thousand_kills_at_random_lose_nothing(tmp_path: Path, tiny: Tiny, long: dict[str, str]) -> None:
     random_kills(tmp_path, tiny, long, 1000)
 
