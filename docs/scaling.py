@@ -4,6 +4,7 @@
 
 Each arm trains the same network (specs/sd_like.yaml's, on latents of noise, told 75 bytes of text through 77 tokens' worth of
 cross-attention) by cdkit's own Trainer, AdamW and average included, with 16 pictures a process. `one` is a process alone.
+Arms come in the order in which `--arms` names them; what is named twice is measured twice, for GPUs that grow warm grow slow.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from cdkit.spec import Spec, read_spec
 from torch import distributed
 
 ROOT = Path(__file__).parents[1]
-WARM, TIMED = 4, 10  # steps
+WARM, TIMED = 4, 30  # steps
 FULL = ("conditions.text={use: bytes, dim: 768, heads: 12, depth: 1}", "autoencoder=null", "train.ema=0.9999")
 TINY = ("backbone.width=32", "backbone.mult=[1, 2]", "backbone.attention=[1]", "sample.height=16", "sample.width=16")
 
@@ -63,14 +64,18 @@ class Arm(NamedTuple):
     recompute: bool
 
 
-ARMS = (
-    Arm("one", False, "ddp", False),
-    Arm("ddp", True, "ddp", False),
-    Arm("late", True, "late", False),
-    Arm("fsdp2", True, "fsdp2", False),
-    Arm("ddp, recompute", True, "ddp", True),
-    Arm("fsdp2, recompute", True, "fsdp2", True),
-)
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm("one", False, "ddp", False),
+        Arm("ddp", True, "ddp", False),
+        Arm("late", True, "late", False),
+        Arm("fsdp2", True, "fsdp2", False),
+        Arm("ddp, recompute", True, "ddp", True),
+        Arm("late, recompute", True, "late", True),
+        Arm("fsdp2, recompute", True, "fsdp2", True),
+    )
+}
 
 
 def spec_of(arm: Arm, world: int, each: int, tiny: bool) -> Spec:
@@ -83,7 +88,8 @@ def spec_of(arm: Arm, world: int, each: int, tiny: bool) -> Spec:
 
 
 def measured(arm: Arm, ranks: Ranks, folder: Path, each: int, tiny: bool) -> dict[str, float]:
-    """Seconds of a step, and on a GPU the bytes that are held between steps and at most."""
+    """Seconds of a step; and on a GPU the bytes that are held between steps, at most (but for what recordings keep for
+    themselves), and that PyTorch took from the GPU, recordings and all."""
     cuda = ranks.device.type == "cuda"
     training.assemble = partial(filled, ranks.device)
     trainer = Trainer(spec_of(arm, ranks.world, each, tiny), Run(folder), ranks.device, print, ranks)
@@ -92,6 +98,7 @@ def measured(arm: Arm, ranks: Ranks, folder: Path, each: int, tiny: bool) -> dic
     for step in range(WARM + TIMED):
         group = next(groups)
         if step == WARM and cuda:
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         settle(ranks, cuda)
         began = time.perf_counter()
@@ -103,8 +110,8 @@ def measured(arm: Arm, ranks: Ranks, folder: Path, each: int, tiny: bool) -> dic
     groups.close()
     found = {"seconds": ranks.greatest(statistics.median(times[WARM:]))[0], "loss": trainer.loss}
     if cuda:
-        held, most = torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
-        found |= dict(zip(("held", "most"), ranks.greatest(held, most), strict=True))
+        held, most, taken = torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+        found |= dict(zip(("held", "most", "taken"), ranks.greatest(held, most, taken), strict=True))
     return found
 
 
@@ -148,24 +155,25 @@ def main() -> None:
     asked.add_argument("--out", type=Path, required=True)
     asked.add_argument("--tiny", action="store_true")
     asked.add_argument("--each", type=int, default=16)
-    asked.add_argument("--arms", nargs="*", default=[arm.name for arm in ARMS])
+    asked.add_argument("--arms", nargs="*", default=[*ARMS], choices=[*ARMS])
     given = asked.parse_args()
     with joined(None) as ranks, tempfile.TemporaryDirectory() as folder:
         results: dict[str, Any] = {"world": ranks.world, "each": given.each, "torch": torch.__version__, "links": links(ranks)}
         results["device"] = torch.cuda.get_device_name() if ranks.device.type == "cuda" else "cpu"
-        for place, arm in enumerate(arm for arm in ARMS if arm.name in given.arms):
+        for place, arm in enumerate(ARMS[name] for name in given.arms):
             mine = ranks if arm.together else Ranks(0, 1, ranks.device)
             began = time.perf_counter()
             if arm.together or ranks.leads:
                 try:
-                    results[arm.name] = measured(arm, mine, Path(folder) / str(place), given.each, given.tiny)
+                    found: dict[str, Any] = measured(arm, mine, Path(folder) / str(place), given.each, given.tiny)
                 except torch.OutOfMemoryError as error:
-                    results[arm.name] = {"error": str(error)[:200]}
+                    found = {"error": str(error)[:200]}
+                results.setdefault(arm.name, []).append(found)
             gc.collect()
             torch.cuda.empty_cache()
             ranks.total([1])
             if ranks.leads:
-                print(arm.name, results[arm.name], f"{time.perf_counter() - began:.0f} s", flush=True)
+                print(arm.name, results[arm.name][-1], f"{time.perf_counter() - began:.0f} s", flush=True)
                 given.out.write_text(json.dumps(results, indent=1))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ from cdkit.engine.blocks import made_again, recompute
 from cdkit.engine.journal import losses_of
 from cdkit.engine.learned import Learned
 from cdkit.engine.train import train
+from cdkit.fast.replayed import Replayed
+from cdkit.fast.strides import rows_in
+from cdkit.fast.training import quick
 from cdkit.spec import read_spec
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -41,15 +46,73 @@ def test_what_is_sent_ahead_is_the_same_and_on_the_device() -> None:
     assert torch.equal(there.images.cpu(), batch.images)
 
 
+class Listener:
+    """Takes gradients as a process among several would, and puts twice of each in its place."""
+
+    def __init__(self, weights: list[torch.nn.Parameter]) -> None:
+        self.weights = weights
+        self.heard: list[torch.Tensor] = []
+        self.aside = torch.cuda.Stream()
+
+    def groups(self) -> list[list[torch.nn.Parameter]]:
+        return [self.weights[place : place + 7] for place in range(0, len(self.weights), 7)]
+
+    def send(self, row: torch.Tensor, ready: torch.cuda.Event) -> None:
+        with torch.cuda.stream(self.aside):
+            self.aside.wait_event(ready)
+            self.heard.append(row.clone())
+            row *= 2
+
+
+def test_a_recorded_way_back_says_when_gradients_are_there() -> None:
+    """Each is whole when its event says so, long before the last is; and what is put in its place is the weight's gradient."""
+    model = assemble(read_spec(SPEC), device="cuda").train()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.1)
+    order: list[torch.nn.Parameter] = []
+    hooks = [weight.register_hook(lambda _, weight=weight: order.append(weight)) for weight in model.backbone.parameters()]
+    torch.manual_seed(0)
+    x, t = torch.randn(32, *model.shape, device="cuda"), torch.full((32,), 500.0, device="cuda")
+
+    def gradients(predict: Callable[..., torch.Tensor]) -> None:
+        with quick(torch.device("cuda")):
+            model.zero_grad(set_to_none=True)
+            signals = model.prepare(model.joined(model.encode({"text": ["seven"] * 32})))
+            predict(x, t, signals).square().mean().backward()
+
+    gradients(model.backbone)
+    for hook in hooks:
+        hook.remove()
+    wanted = {weight: weight.grad.clone() for weight in model.backbone.parameters() if weight.grad is not None}
+    listener = Listener(order)
+    replayed = Replayed(model.backbone, listener)
+    for _ in range(3):
+        x.copy_(torch.randn_like(x))
+        gradients(model.backbone)
+        wanted = {weight: weight.grad.clone() for weight in order if weight.grad is not None}
+        listener.heard.clear()
+        gradients(replayed)
+        torch.cuda.current_stream().wait_stream(listener.aside)
+        assert len(listener.heard) > 5
+        for group, heard in zip(listener.groups(), listener.heard, strict=False):
+            for weight, found in zip(group, rows_in(heard, group), strict=True):
+                assert weight.grad is not None
+                assert torch.equal(weight.grad, 2 * found)
+                assert float((found - wanted[weight]).norm() / wanted[weight].norm().clamp(min=1e-6)) < 2e-2
+
+
 def test_levels_made_again_take_less_memory() -> None:
     most: list[int] = []
     for which in (False, [1], [0], True):
+        gc.collect()
         model = assemble(read_spec(SPEC, overrides=("backbone.width=128",)), device="cuda").train()
         recompute(made_again(model, which))
+        before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         x, t = torch.randn(256, *model.shape, device="cuda"), torch.full((256,), 500.0, device="cuda")
         model(x, t, {"text": ["seven"] * 256}).square().mean().backward()
-        most.append(torch.cuda.max_memory_allocated())
+        most.append(torch.cuda.max_memory_allocated() - before)
         del model
     assert most[0] > max(most[1:3])
     assert min(most[1:3]) > most[3]
@@ -64,9 +127,8 @@ def test_an_update_is_a_few_kernels_for_all_weights() -> None:
     learned.update()
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    ) as profile:
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities, acc_events=True) as profile:
         learned.update()
     calls = {event.key: event.count for event in profile.key_averages()}
     assert calls.get("aten::_fused_adamw_") == 1

@@ -32,7 +32,7 @@ class Many(click.ParamType[float]):
 @click.option("--data", type=Many(), required=True, metavar="PICTURES", help="In the data set: 2M, 1B …")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="How often each is seen.")
 @click.option("--each", type=click.IntRange(1), default=16, show_default=True, help="Pictures a GPU in one step.")
-@click.option("--strategy", type=click.Choice(["ddp", "late", "fsdp2"]), help="The spec's by default.")
+@click.option("--strategy", type=click.Choice(["auto", "ddp", "late", "fsdp2"]), help="The spec's by default.")
 @click.option(
     "--recompute/--keep", default=None, help="What blocks make, again instead of keeping it; as in the spec by default."
 )

@@ -15,7 +15,7 @@ from cdkit.cli.processes import launched, looks_first, processes
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder; runs/NAME by default.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. train.steps=100.")
 @click.option("--init-from", metavar="RUN", help="Start a new run from the weights of this one.")
-@click.option("--strategy", type=click.Choice(["ddp", "late", "fsdp2"]), help="The same as --set train.strategy=…")
+@click.option("--strategy", type=click.Choice(["auto", "ddp", "late", "fsdp2"]), help="The same as --set train.strategy=…")
 @click.option("--compile", "how", type=click.Choice(["off", "regional", "whole"]), help="The same as --set train.compile=…")
 @processes
 @click.option("--device", help="cpu, cuda, cuda:1 …; the best there is by default.")

@@ -1,7 +1,8 @@
 """Strategy: how a training is laid over its processes. Each has its own pictures; after `clip` all have the same gradient.
 
 alone: one process. ddp: every process holds the whole model, and gradients are sent while others are made (Li et al. 2020,
-arXiv 2006.15704). late: the same, and they are sent when all are made: less work for the CPU, for GPUs whose links are fast.
+arXiv 2006.15704). late: the same, and they are sent when all are made, or by what a recording says of itself: no hook, less work
+for the CPU, for GPUs whose links are fast.
 fsdp2: the blocks of the backbone, their gradients, moments and averages are divided among the processes, and gathered block by
 block when they are used (Zhao et al. 2023, arXiv 2304.11277; torch's fully_shard). What conditions pass through (encoders,
 taps, LoRAs) is small, is used outside of the blocks and by some pictures alone, and stays whole.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,22 @@ from cdkit.engine.learner import Learner
 from cdkit.engine.ranks import Ranks
 from cdkit.engine.sharded import is_sharded, part_of
 from cdkit.engine.shards import write_sharded
-from cdkit.fast.strides import in_strides_of
+from cdkit.fast.strides import joined_rows, rows_in
 from cdkit.spec import TrainSection
 
 BUCKET = 100  # MiB of gradients that are sent at once: fewer, larger messages use links between GPUs better
+LARGE = 8  # MiB of a gradient that is sent as it lies, for to copy it into a row with others costs more than a message
 
 
 class Alone:
-    """One process that has everything."""
+    """One process that has everything.
+
+    lays_out: may weights lie as suits the device? replays: are gradients left alone while they are made, so that what makes them
+    can be recorded?
+    """
+
+    lays_out = True
+    replays = True
 
     def __init__(self, learner: Learner, ranks: Ranks) -> None:
         self.forward: Any = learner
@@ -44,6 +54,13 @@ class Alone:
     def kept_back(self) -> AbstractContextManager[Any]:
         """While it lasts, gradients stay in this process: those of all batches of an update but the last."""
         return nullcontext()
+
+    def groups(self) -> Sequence[Sequence[nn.Parameter]] | None:
+        """The weights whose gradients `send` takes while others are made; None before that is known."""
+        return ()
+
+    def send(self, row: Tensor, ready: torch.cuda.Event) -> None:
+        """Take the gradients of the next group, in a row, which are there after `ready`."""
 
     def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
         """Bring the gradient's norm down to `most`; returns what it was."""
@@ -71,6 +88,8 @@ class ByHand(Alone):
     def __init__(self, learner: Learner, ranks: Ranks, whole: Sequence[nn.Parameter]) -> None:
         super().__init__(learner, ranks)
         self.whole = [parameter for parameter in whole if parameter.requires_grad]
+        self.buckets = in_buckets(self.whole)
+        self._under_way: list[tuple[Tensor, Any]] = []  # of the first buckets
         self._used = torch.empty(0)
 
     def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
@@ -80,17 +99,28 @@ class ByHand(Alone):
         return norm
 
     def average(self) -> None:
-        """Give every process the mean of their gradients. Nothing waits: what no process used is known in `forget` alone."""
+        """Give every process the mean of their gradients. Nothing waits: what no process used is known in `forget` alone.
+
+        Every process sends the same messages in the same order, whenever it comes to each.
+        """
         if not self.whole:
             return
+        for some in self.buckets[len(self._under_way) :]:
+            self.post(joined_rows([torch.zeros_like(p) if p.grad is None else p.grad for p in some], some))
         used = torch.tensor([float(parameter.grad is not None) for parameter in self.whole])
         self._used, asked = self._sent(used.to(self.ranks.device, non_blocking=True), "MAX")
-        messages = [self._message(some) for some in in_buckets(self.whole)]
-        for some, flat, sent in messages:
+        for some, (row, sent) in zip(self.buckets, self._under_way, strict=True):
             sent.wait()
-            for parameter, gradient in zip(some, flat.split([p.numel() for p in some]), strict=True):
-                parameter.grad = gradient.as_strided(parameter.shape, parameter.stride())
+            for parameter, gradient in zip(some, rows_in(row, some), strict=True):
+                parameter.grad = gradient
+        self._under_way = []
         asked.wait()
+
+    def post(self, row: Tensor) -> None:
+        """Put the next bucket's gradients on the way to becoming the mean."""
+        if not row.is_cuda:
+            row /= self.ranks.world  # gloo has no mean
+        self._under_way.append(self._sent(row, "AVG" if row.is_cuda else "SUM"))
 
     def forget(self) -> None:
         """Take their gradients from those that no process used. The first to wait for the device."""
@@ -103,25 +133,54 @@ class ByHand(Alone):
 
         return values, distributed.all_reduce(values, getattr(distributed.ReduceOp, operation), async_op=True)
 
-    def _message(self, some: list[nn.Parameter]) -> tuple[list[nn.Parameter], Tensor, Any]:
-        """Their gradients in a row, on the way to becoming the mean."""
-        flat = torch.cat([row_of(torch.zeros_like(p) if p.grad is None else p.grad, p) for p in some])
-        if flat.is_cuda:
-            return some, *self._sent(flat, "AVG")
-        flat /= self.ranks.world  # gloo has no mean
-        return some, *self._sent(flat, "SUM")
-
 
 class Late(ByHand):
-    """Gradients of every weight are averaged when all are made."""
+    """Gradients of every weight are averaged when all are made; or, where a recording makes them, while it goes on.
+
+    What the recording makes first is in the first buckets, which the first way back of rank 0 tells for all.
+    """
 
     def __init__(self, learner: Learner, ranks: Ranks) -> None:
-        super().__init__(learner, ranks, list(learner.parameters()))
+        backbone = [parameter for parameter in learner.model.backbone.parameters() if parameter.requires_grad]
+        there = set(backbone)
+        self._rest = [parameter for parameter in learner.parameters() if parameter not in there]
+        super().__init__(learner, ranks, [*backbone, *self._rest])
+        self._backbone, self._order = backbone, dict.fromkeys(range(0))
+        self._hooks = [weight.register_hook(partial(self._note, place)) for place, weight in enumerate(backbone)]
+        self._aside = torch.cuda.Stream() if ranks.device.type == "cuda" else None
+
+    def average(self) -> None:
+        if self._hooks:
+            self._settle()
+        super().average()
+
+    def groups(self) -> Sequence[Sequence[nn.Parameter]] | None:
+        return None if self._hooks else self.buckets
+
+    def send(self, row: Tensor, ready: torch.cuda.Event) -> None:
+        assert self._aside is not None, "only a GPU makes recordings"
+        with torch.cuda.stream(self._aside):
+            self._aside.wait_event(ready)
+            self.post(row)
+
+    def _note(self, place: int, _: Tensor) -> None:
+        self._order[place] = None
+
+    def _settle(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        places = self.ranks.told([*self._order])
+        made = set(places)
+        order = [*places, *(place for place in range(len(self._backbone)) if place not in made)]
+        self.buckets = [*in_buckets([self._backbone[place] for place in order]), *in_buckets(self._rest)]
 
 
 class Ddp(ByHand):
     """Gradients are averaged while they are made. Encoders are not: a condition may be silent in all pictures of a process, and
     to look for what was not used costs every step."""
+
+    replays = False
 
     def __init__(self, learner: Learner, ranks: Ranks) -> None:
         from torch.nn.parallel import DistributedDataParallel
@@ -142,7 +201,10 @@ class Ddp(ByHand):
 
 
 class Fsdp2(ByHand):
-    """fully_shard's groups are the backbone's blocks, and the rest of it."""
+    """fully_shard's groups are the backbone's blocks, and the rest of it. Rows are divided, which takes no other layout."""
+
+    lays_out = False
+    replays = False
 
     def __init__(self, learner: Learner, ranks: Ranks) -> None:
         from torch.distributed.device_mesh import init_device_mesh
@@ -174,22 +236,19 @@ class Fsdp2(ByHand):
         return True
 
 
-def row_of(gradient: Tensor, parameter: nn.Parameter) -> Tensor:
-    """Its numbers in the order in which the parameter's lie in memory, which need not be that of rows."""
-    return in_strides_of(parameter, gradient).as_strided((gradient.numel(),), (1,))
-
-
 def in_buckets(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """In order, and each list of at most BUCKET, or of one."""
-    buckets: list[list[nn.Parameter]] = [[]]
-    room = BUCKET * 2**20
+    """In the order in which they are full: of at most BUCKET, and of one where that is LARGE."""
+    buckets: list[list[nn.Parameter]] = []
+    small: list[nn.Parameter] = []
     for parameter in parameters:
-        if buckets[-1] and parameter.nbytes > room:
-            buckets.append([])
-            room = BUCKET * 2**20
-        buckets[-1].append(parameter)
-        room -= parameter.nbytes
-    return buckets
+        if parameter.nbytes >= LARGE * 2**20:
+            buckets.append([parameter])
+            continue
+        if sum(one.nbytes for one in (*small, parameter)) > BUCKET * 2**20:
+            buckets.append(small)
+            small = []
+        small.append(parameter)
+    return [*buckets, small] if small else buckets
 
 
 def squared(tensors: list[Tensor], device: torch.device) -> Tensor:
@@ -197,8 +256,16 @@ def squared(tensors: list[Tensor], device: torch.device) -> Tensor:
     return nn.utils.get_total_norm(tensors).square() if tensors else torch.zeros((), device=device)
 
 
-def strategy_of(learner: Learner, options: TrainSection, ranks: Ranks) -> Alone:
-    """As the spec says; what it says makes no difference to one process."""
+STRATEGIES: Mapping[str, type[Alone]] = {"ddp": Ddp, "late": Late, "fsdp2": Fsdp2}
+
+
+def strategy_of(options: TrainSection, ranks: Ranks) -> type[Alone]:
+    """As the spec says; what it says makes no difference to one process.
+
+    `auto`: GPUs of one host are waited for by the CPU if it has a hook to run for every weight, and their links are fast; between
+    hosts traffic wants to be hidden.
+    """
     if ranks.world == 1:
-        return Alone(learner, ranks)
-    return {"ddp": Ddp, "late": Late, "fsdp2": Fsdp2}[options.strategy](learner, ranks)
+        return Alone
+    near = ranks.device.type == "cuda" and ranks.hosts == 1
+    return STRATEGIES[("late" if near else "ddp") if options.strategy == "auto" else options.strategy]

@@ -69,10 +69,14 @@ class Trainer:
             compiled(self.model.backbone, "regional" if self.options.compile == "regional" else "whole")
         recompute(made_again(self.model, self.options.recompute))  # round what is compiled, which it could not look into
         self.quick = fast and device.type == "cuda"
-        self._hasten()
+        strategy = strategy_of(self.options, ranks)
+        if self.quick and strategy.lays_out:
+            laid_out(self.model.backbone)
         self.accelerator = accelerator(self.options, device)
         learner = Learner(self.model, self.task.loss, seed=self.options.seed, device=device, accelerator=self.accelerator)
-        self.together = strategy_of(learner, self.options, ranks)
+        self.together = strategy(learner, ranks)
+        if self.quick and strategy.replays and self._once():
+            self.model.pace = Training(self.model.backbone, self.together)
         self.learned = Learned(self.model, self.options)
         self.callbacks = Callbacks(spec.callbacks if ranks.leads else (), say)
         self.data = dataset.fingerprint()
@@ -102,18 +106,10 @@ class Trainer:
             values = (value for example in self.batches.examples for value in example.values[reader.column])
             reader.encoder.fit(values)  # pyright: ignore[reportCallIssue]
 
-    def _hasten(self) -> None:
-        """Laid out for a GPU; the backbone's passes are replayed, where they alone make the gradients of one update."""
-        if not self.quick:
-            return
-        if self.ranks.world > 1 and self.options.strategy == "fsdp2":  # which divides rows, and takes no other layout
-            return
-        laid_out(self.model.backbone)
-        apart = self.ranks.world == 1 or self.options.strategy == "late"  # no gradient is sent while passes are made
-        alone = self.spec.lora is None and self.options.accumulate == 1 and apart
-        alone = alone and not (self.options.compile or self.options.recompute)
-        if self.spec.task == "denoise" and alone:
-            self.model.pace = Training(self.model.backbone)
+    def _once(self) -> bool:
+        """Does one pass of the backbone, as it stands, make all gradients of an update?"""
+        changed = self.spec.lora is not None or self.options.compile or self.options.recompute
+        return self.spec.task == "denoise" and self.options.accumulate == 1 and not changed
 
     # ----------------------------------------------------------------- beginning
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from cdkit.fast.marked import Marked, Sender
 from cdkit.fast.shapes import shapes
 from cdkit.fast.strides import in_strides_of
 from cdkit.parts import Signals
@@ -24,10 +25,11 @@ class Replayed:
 
     Of a small network the first few shapes are recorded; of a larger one the first, if what a pass needs is there twice more.
     Other shapes run as they are. A replay puts the weights' gradients where they belong itself: what lay there is overwritten.
+    sender: gets them in groups as soon as they are made; nothing is recorded before it knows its groups.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
-        self._backbone = backbone
+    def __init__(self, backbone: nn.Module, sender: Sender | None = None) -> None:
+        self._backbone, self._sender = backbone, sender
         large = sum(parameter.numel() for parameter in backbone.parameters()) > SMALL
         self._most, self._untried = (1, UNTRIED) if large else (KEPT, 0)
         self._held: dict[Hashable, Recording] = {}
@@ -39,7 +41,7 @@ class Replayed:
         if key not in self._held:
             if not self._may():
                 return self._backbone(x, t, signals)
-            self._held[key] = Recording(self._of(spec), inputs, list(self._backbone.parameters()))
+            self._held[key] = Recording(self._of(spec), inputs, list(self._backbone.parameters()), self._sender)
         return self._held[key](inputs)
 
     def _of(self, spec: TreeSpec) -> Callable[..., Tensor]:
@@ -50,7 +52,7 @@ class Replayed:
 
     def _may(self) -> bool:
         """May another shape be recorded?"""
-        if len(self._held) >= self._most:
+        if len(self._held) >= self._most or (self._sender is not None and self._sender.groups() is None):
             return False
         self._untried -= 1
         if self._untried == -1 and self._most == 1 and not roomy():
@@ -71,7 +73,13 @@ class Recording:
     Casts of weights are not kept from step to step, as weights change.
     """
 
-    def __init__(self, call: Callable[..., Tensor], inputs: Sequence[Tensor], weights: Sequence[nn.Parameter]) -> None:
+    def __init__(
+        self,
+        call: Callable[..., Tensor],
+        inputs: Sequence[Tensor],
+        weights: Sequence[nn.Parameter],
+        sender: Sender | None = None,
+    ) -> None:
         self._call = call
         self._inputs = [one.detach().clone().requires_grad_(one.requires_grad) for one in inputs]
         self._weights = [weight for weight in weights if weight.requires_grad]
@@ -82,8 +90,13 @@ class Recording:
         with torch.cuda.graph(self._forth):
             self.out = self._forward()
         self.slope = torch.empty_like(self.out)
-        with torch.cuda.graph(self._back, pool=self._forth.pool()):
-            self._slopes = self._backward(self.out, self.slope)
+        self._sender, groups = sender, None if sender is None else sender.groups()
+        marked = Marked(groups or ())
+        with torch.cuda.graph(self._back, pool=self._forth.pool()), marked.watched():
+            slopes = self._backward(self.out, self.slope)
+        self._early = marked.whole
+        self._given = {**dict(zip(self._weights, slopes[len(inputs) :], strict=True)), **marked.gradients()}
+        self._slopes = slopes[: len(inputs)]
         self.out = self.out.detach()
 
     def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -100,11 +113,13 @@ class Recording:
         """The inputs' gradients. The weights have theirs."""
         self.slope.copy_(slope)
         self._back.replay()
-        own = len(self._inputs)
-        for weight, found in zip(self._weights, self._slopes[own:], strict=True):
+        for weight, found in self._given.items():
             if found is not None:  # what has no part in the passes may have one in what they are told
                 weight.grad = found
-        return self._slopes[:own]
+        if self._sender is not None:
+            for row, ready in self._early:
+                self._sender.send(row, ready)
+        return self._slopes
 
     def _forward(self) -> Tensor:
         with torch.autocast("cuda", torch.bfloat16, enabled=torch.is_autocast_enabled("cuda"), cache_enabled=False):

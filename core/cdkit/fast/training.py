@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cdkit.fast.attention import best_attention
 from cdkit.fast.convolution import tried_convolutions
+from cdkit.fast.marked import Sender
 from cdkit.fast.replayed import Replayed
 from cdkit.kernels import fast
 from cdkit.model.plain import Plain
@@ -43,11 +44,11 @@ class Training(Plain):
     """How a model learns on a GPU: its backbone's passes are replayed. It draws plainly.
 
     The backbone holds every weight that the passes change: no LoRA beside it, and one pass an update, for a second would
-    overwrite the gradients of the first.
+    overwrite the gradients of the first. sender: gets gradients while others are made.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
-        self._replayed = Replayed(backbone)
+    def __init__(self, backbone: nn.Module, sender: Sender | None = None) -> None:
+        self._replayed = Replayed(backbone, sender)
 
     def predict(self, network: Network, x: Tensor, t: Tensor, signals: Signals) -> Tensor:
         return self._replayed(x, t, signals) if torch.is_grad_enabled() else network.backbone(x, t, signals)
