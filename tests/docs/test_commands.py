@@ -16,7 +16,7 @@ QUICK |= {"claim list", "data show", "plugins list", "plugins show", "spec diff"
 MADE_BY_READERS = ("letters", "words", "path=pictures")
 ENDS = {"cdkit build specs/sd_like.yaml --set 'injectors=[]'": 3, "cdkit spec diff specs/sd_like.yaml specs/film.yaml": 1}
 BOX = "animals"
-SCALING, PLAN = ROOT / "docs" / "scaling.md", "cdkit plan specs/sd_like.yaml --gpus 1000 --data 1B --epochs 4 --strategy ddp"
+SCALING, PLAN = ROOT / "docs" / "scaling.md", "cdkit plan specs/sd_like.yaml --gpus 1000 --data 1B --epochs 4"
 
 
 def quick(line: str) -> bool:

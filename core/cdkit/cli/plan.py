@@ -49,7 +49,7 @@ def command(
     data: float,
     epochs: float,
     each: int,
-    strategy: Literal["ddp", "late", "fsdp2"] | None,
+    strategy: Literal["auto", "ddp", "late", "fsdp2"] | None,
     recompute: bool | None,
     machine: str,
     seconds: float | None,
@@ -66,7 +66,7 @@ def command(
     from cdkit.errors import UsageError
     from cdkit.plan.counted import counted
     from cdkit.plan.machine import MACHINES
-    from cdkit.plan.plan import Way, course_of, memory_of, step_of
+    from cdkit.plan.plan import Way, course_of, memory_of, step_of, strategy_on_gpus
     from cdkit.spec import read_spec
 
     if machine not in MACHINES:
@@ -76,7 +76,7 @@ def command(
     way = Way(
         gpus=gpus,
         each=each,
-        strategy=strategy or read.train.strategy,
+        strategy=strategy_on_gpus(strategy or read.train.strategy),
         recompute=read.train.recompute if recompute is None else recompute,
         averages=averages,
         network=network * 1e9,

@@ -30,12 +30,11 @@ class Elsewhere(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among `world` that train together, on one host or several; `device` is where they meet."""
+    """This process among `world` that train together; `device` is where they meet."""
 
     rank: int = 0
     world: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    hosts: int = 1
 
     @property
     def leads(self) -> bool:
@@ -161,8 +160,7 @@ def joined(device: str | None, environment: Mapping[str, str] = os.environ) -> G
     where = device_of(device, int(environment.get("LOCAL_RANK", "0")))
     distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        world = distributed.get_world_size()
-        ranks = Ranks(distributed.get_rank(), world, where, world // int(environment.get("LOCAL_WORLD_SIZE", str(world))))
+        ranks = Ranks(distributed.get_rank(), distributed.get_world_size(), where)
         _check_world(ranks, environment)
         with _losses_told(ranks):
             yield ranks

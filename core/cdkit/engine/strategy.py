@@ -262,10 +262,9 @@ STRATEGIES: Mapping[str, type[Alone]] = {"ddp": Ddp, "late": Late, "fsdp2": Fsdp
 def strategy_of(options: TrainSection, ranks: Ranks) -> type[Alone]:
     """As the spec says; what it says makes no difference to one process.
 
-    `auto`: GPUs of one host are waited for by the CPU if it has a hook to run for every weight, and their links are fast; between
-    hosts traffic wants to be hidden.
+    `auto`: GPUs wait for a CPU that runs a hook for every weight; CPUs gain by it.
     """
     if ranks.world == 1:
         return Alone
-    near = ranks.device.type == "cuda" and ranks.hosts == 1
-    return STRATEGIES[("late" if near else "ddp") if options.strategy == "auto" else options.strategy]
+    auto = "late" if ranks.device.type == "cuda" else "ddp"
+    return STRATEGIES[auto if options.strategy == "auto" else options.strategy]

@@ -13,8 +13,9 @@ class Machine:
 
     link: bytes a second of an all-reduce within a host (bus bandwidth). latency: seconds of one of a single number. copying:
     bytes a second that a GPU reads and writes. kept: of what the layers take in, two bytes a number, how much a training step
-    keeps for the way back. again: how much longer the arithmetic takes where blocks are made again. added: seconds that a
-    strategy adds to each step beside its traffic, in launching work.
+    keeps for the way back, by strategy, since one of them has other kernels. again: how much longer a step takes where blocks
+    are made again, which is then not replayed. added: seconds that a strategy adds to each step beside its traffic, in
+    launching work.
     """
 
     rate: float
@@ -24,24 +25,24 @@ class Machine:
     link: float
     latency: float
     copying: float
-    kept: float
+    kept: Mapping[str, float]
     again: float
     added: Mapping[str, float]
 
 
-# Stable Diffusion 1.x, 16 pictures a GPU, eager, two H200 of one host, torch 2.11, 2026-11-26: `docs/scaling.py`. An H100 is the
-# same chip with less memory. What `late` adds was not measured.
+# Stable Diffusion 1.x, 16 pictures a GPU, hastened, two H200 of one host, torch 2.11, 2026-11-27: `docs/scaling.py`. An H100 is
+# the same chip with less memory.
 MACHINES: Mapping[str, Machine] = {
     "h100": Machine(
-        rate=185e12,
+        rate=270e12,
         memory=80e9,
         host=8,
         reserve=1.5e9,
         link=319e9,
         latency=44e-6,
         copying=2.5e12,
-        kept=2.21,
-        again=1.85,
-        added={"ddp": 34e-3, "late": 0.0, "fsdp2": 246e-3},
+        kept={"ddp": 1.48, "late": 1.48, "fsdp2": 1.97},
+        again=2.8,
+        added={"ddp": 131e-3, "late": 0.0, "fsdp2": 358e-3},
     ),
 }

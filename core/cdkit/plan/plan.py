@@ -18,6 +18,10 @@ FAILURES = 419 / 54 / 16_384  # a GPU and day
 Strategy = Literal["ddp", "late", "fsdp2"]
 
 
+def strategy_on_gpus(asked: Literal["auto"] | Strategy) -> Strategy:
+    return "late" if asked == "auto" else asked
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """How it is trained. each: pictures a GPU in one step. averages: moving averages that are kept. network: bytes a second that
@@ -25,7 +29,7 @@ class Way:
 
     gpus: int
     each: int = 16
-    strategy: Strategy = "ddp"
+    strategy: Strategy = "late"
     recompute: bool | tuple[int, ...] = False
     averages: int = 1
     network: float = 320e9
@@ -96,7 +100,7 @@ def memory_of(what: Counted, machine: Machine, way: Way) -> Memory:
         held=WEIGHT * (own * (3 + way.averages) + what.frozen),
         buckets=WEIGHT * what.trained if way.strategy == "ddp" and way.gpus > 1 else 0.0,
         cast=2.0 * what.trained,
-        activations=2 * machine.kept * kept_of(what, way) * way.each,
+        activations=2 * machine.kept[way.strategy] * kept_of(what, way) * way.each,
         gradients=WEIGHT * own,
         reserve=machine.reserve,
     )

@@ -47,8 +47,8 @@ class TrainSection:
     samples; 0: none is drawn. log_every: updates. prompts: what the grids show. compile: by torch.compile, the
     backbone as a `whole` (true says the same), or `regional`, block by block, which begins much sooner.
     strategy: of several processes, each holds the whole model, and sends gradients while they are made (`ddp`) or when all are
-    (`late`); or it holds its part of the weights and of all that training keeps beside them (`fsdp2`). `auto` is `late` on the
-    GPUs of one host, else `ddp`. recompute: what the
+    (`late`); or it holds its part of the weights and of all that training keeps beside them (`fsdp2`). `auto` is `late` on GPUs
+    and `ddp` on CPUs. recompute: what the
     blocks of the backbone make, on the way back, instead of keeping it (gradient checkpointing): less memory, up to a third more
     arithmetic; a list takes only the blocks at these levels, 0 the finest. cache: keep on disk, for every training here, what
     frozen encoders and the autoencoder make.

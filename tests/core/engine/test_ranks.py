@@ -20,13 +20,21 @@ from cdkit.engine.launch import Launch, first_host, planned
 from cdkit.engine.load import load
 from cdkit.engine.ranks import ALONE, Ranks, joined
 from cdkit.engine.run import Run
+from cdkit.engine.strategy import Alone, Ddp, Late, strategy_of
 from cdkit.engine.train import train
 from cdkit.errors import DataError, UsageError
 from cdkit.parts import Dataset, Example
-from cdkit.spec import Spec
+from cdkit.spec import Spec, TrainSection
 from processes import apart, begun, digests, ended, losses, quiet, together, wait_for
 
 Tiny = Callable[..., Spec]
+
+
+@pytest.mark.parametrize(("device", "asked", "taken"), [("cpu", "auto", Ddp), ("cuda", "auto", Late), ("cuda", "ddp", Ddp)])
+def test_who_asks_for_no_strategy_gets_what_suits_the_device(device: str, asked: Any, taken: type[Alone]) -> None:
+    options = TrainSection(strategy=asked)
+    assert strategy_of(options, Ranks(0, 2, torch.device(device))) is taken
+    assert strategy_of(options, Ranks(0, 1, torch.device(device))) is Alone
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "late"])
