@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
 Files: TypeAlias = Mapping[str, bytes | Mapping[str, Tensor]]  # by file name: as they are, or the tensors of a safetensors
 
@@ -60,6 +60,15 @@ class Format(ABC):
     @abstractmethod
     def write(self, model: Foreign, target: Path) -> Sequence[str]:
         """Leave the model at a path that is not there yet; returns notes. UsageError for what the format cannot express."""
+
+    def network(self, model: Foreign) -> nn.Module | None:
+        """The network of the library whose format this is, over the model's tensors: called with x (B, C, H, W), t (B,) and the
+        streams by name, it answers what the backbone does. Measured against, and held to. None where there is none.
+
+        UsageError for what it cannot express; EnvironmentFault where the library is not installed.
+        """
+        del model
+        return None
 
     def lora(
         self, keys: Collection[str], metadata: Mapping[str, str], layers: Collection[str], spec: Mapping[str, Any]

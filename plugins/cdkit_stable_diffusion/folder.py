@@ -10,11 +10,12 @@ from typing import Any
 
 from cdkit.hooks import hookimpl
 from cdkit.parts import CheckpointError, Files, Foreign, Format, LoraNames, UsageError
-from torch import Tensor
+from torch import Tensor, nn
 
 from cdkit_stable_diffusion import components, ip_adapter, lora_names, stem
 from cdkit_stable_diffusion.controlnet import CONFIG, control_of, controlled
 from cdkit_stable_diffusion.layout import Layout, layout_of, with_heads
+from cdkit_stable_diffusion.peer import context_of, peer_of
 from cdkit_stable_diffusion.pipeline import model_index, unet_config
 from cdkit_stable_diffusion.process import diffusion_of, sampler_of, scheduler_of
 from cdkit_stable_diffusion.specs import layout_from, methods_of, spec_of
@@ -81,8 +82,7 @@ class Diffusers(Format):
         """UsageError for a spec that the pipelines of Stable Diffusion cannot express."""
         methods = methods_of(model.spec)
         texts = dict(components.texts_of(model.spec))
-        context = next(tensor.shape[1] for name, tensor in model.weights.items() if name.endswith("attn2.to_k.weight"))
-        layout = layout_from(model.spec, context)
+        layout = layout_from(model.spec, context_of(model.weights))
         vae = _vae(model)
         scheduler = scheduler_of(model.spec["diffusion"], model.spec.get("sampler"))
         folders: dict[str, Files] = {"vae": vae, "scheduler": {"scheduler_config.json": as_json(scheduler)}}
@@ -100,6 +100,9 @@ class Diffusers(Format):
         index = model_index(layout, held, scheduler["_class_name"], silent=_silent(list(texts.values()), layout))
         write_files(target, {"model_index.json": as_json(index)})
         return [f"architecture: {layout.family}", f"U-Net: {len(unet)} tensors by diffusers' names", *notes]
+
+    def network(self, model: Foreign) -> nn.Module:
+        return peer_of(model)
 
     def lora(
         self, keys: Collection[str], metadata: Mapping[str, str], layers: Collection[str], spec: Mapping[str, Any]

@@ -1,7 +1,7 @@
-"""bench: what a call of the denoiser, a sampling and a pass of training take here, plainly and hastened, side by side.
+"""bench: what a call of the denoiser, a sampling and a pass of training take here, hastened and otherwise, side by side.
 
-Weights are as drawn and streams are random: time does not depend on either. Plain and hastened are measured in turn, round after
-round, and what counts is each one's median.
+Weights are as drawn and streams are random: time does not depend on either. The two are measured in turn, round after round, and
+what counts is each one's median.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ import torch
 from torch import Tensor
 
 from cdkit.build import assemble
-from cdkit.build.liveness.streams import fake
+from cdkit.build.liveness.streams import random_streams
 from cdkit.build.work import work
 from cdkit.diffusion.random import generator
 from cdkit.engine.device import mixed_precision
+from cdkit.engine.peer import prepared_peer
+from cdkit.errors import UsageError
 from cdkit.fast import hasten
 from cdkit.fast.replayed import Replayed
 from cdkit.fast.training import laid_out, quick
 from cdkit.model import Model
 from cdkit.model.draw import decided
 from cdkit.model.walk import Told, Walk
-from cdkit.parts import Stream
 from cdkit.spec import Spec
 
 What = Literal["denoiser", "sample", "train"]
 WHATS: tuple[What, ...] = ("denoiser", "sample", "train")
+PLAIN = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +41,60 @@ class Row:
 
     what: What
     batch: int
-    plain: float
+    against: str
+    other: float
     fast: float
     macs: float  # a second, hastened
 
+    @property
+    def ratio(self) -> float:
+        return self.other / self.fast
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "ratio": self.plain / self.fast}
+        return {**asdict(self), "ratio": self.ratio}
 
 
-def bench(spec: Spec, whats: Sequence[What], batches: Sequence[int], device: torch.device, rounds: int = 5) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class Against:
+    """Whom a hastened model is measured against: itself, plainly, or the network of a format's own library, compiled or not."""
+
+    library: str = PLAIN
+    compiled: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.library + (", compiled" if self.compiled else "")
+
+    def whats(self, asked: Sequence[What]) -> list[What]:
+        """Of what was asked, all by default, what it can be measured in. UsageError for the rest."""
+        has: tuple[What, ...] = WHATS if self.library == PLAIN else ("denoiser", "train")
+        if missing := [what for what in asked if what not in has]:
+            raise UsageError(f"--what {missing[0]}: against {self.library} there are {' and '.join(has)}")
+        return [what for what in has if not asked or what in asked]
+
+    def prepared(self, spec: Spec, what: What, batch: int, device: torch.device) -> Callable[[], Any]:
+        if self.library == PLAIN or what == "sample":
+            return PREPARED[what](spec, batch, device, fast=False)
+        return prepared_peer(spec, what, batch, device, self.library, compiled=self.compiled)
+
+
+def bench(
+    spec: Spec,
+    whats: Sequence[What],
+    batches: Sequence[int],
+    device: torch.device,
+    rounds: int = 5,
+    against: Against | None = None,
+) -> Iterator[Row]:
     """One row for each thing and batch, as they are measured."""
+    other = against or Against()
     macs = work(assemble(spec, device="meta")).macs
-    for what in whats:
+    for what in other.whats(whats):
         for batch in batches:
-            plain, hastened = (PREPARED[what](spec, batch, device, fast=fast) for fast in (False, True))
-            slow, quickly = in_turn(plain, hastened, rounds, device)
+            hastened = PREPARED[what](spec, batch, device, fast=True)
+            slow, quickly = in_turn(other.prepared(spec, what, batch, device), hastened, rounds, device)
             calls = {"denoiser": 1, "sample": len(decided_grid(spec)), "train": 3}[what]
-            yield Row(what, batch, slow, quickly, calls * batch * macs / (quickly / 1e3))
+            yield Row(what, batch, other.name, slow, quickly, calls * batch * macs / (quickly / 1e3))
 
 
 def in_turn(plain: Callable[[], Any], hastened: Callable[[], Any], rounds: int, device: torch.device) -> tuple[float, float]:
@@ -145,18 +184,3 @@ def drawn(spec: Spec, device: torch.device) -> Model:
 def decided_grid(spec: Spec) -> Any:
     """The steps of the spec's sampling."""
     return decided(assemble(spec, device="meta"), steps=None, guidance=None, sampler=None).grid
-
-
-def random_streams(model: Model, batch: int, device: torch.device) -> dict[str, Stream]:
-    """What an encoder might have said, of so many pictures."""
-    forms = ("tokens", "pooled", "spatial")
-    return {
-        name: Stream(
-            **{
-                form: torch.randn(batch, *value.shape[1:], device=device)
-                for form in forms
-                if (value := getattr(stream, form)) is not None
-            }
-        )
-        for name, stream in fake(model).items()
-    }

@@ -32,6 +32,16 @@ def random(model: Model, name: str, generator: torch.Generator) -> Stream:
     return Stream(**{k: torch.randn(v, generator=generator, dtype=torch.float64) for k, v in _shapes(model, name).items()})
 
 
+def random_streams(model: Model, batch: int, device: torch.device, dtype: torch.dtype = torch.float32) -> dict[str, Stream]:
+    """What the encoders might have said of so many pictures: time depends on no value."""
+    return {
+        name: Stream(
+            **{form: torch.randn(batch, *size, device=device, dtype=dtype) for form, (_, *size) in _shapes(model, name).items()}
+        )
+        for name in model.told
+    }
+
+
 def leaves(stream: Stream) -> list[Tensor]:
     """The forms that a stream has, but for its mask: what it says rather than how long it is."""
     return [value for value in (stream.tokens, stream.pooled, stream.spatial) if value is not None]
