@@ -111,8 +111,8 @@ def _learn(
     done = 0
     for epoch in range(lesson.epochs):
         for images, labels in _epoch(dataset, examples, lesson, truth, generator):
-            x = images.to(device, memory_format=torch.channels_last)
-            loss = network.loss(x, labels.to(device), lesson.smoothing)
+            x = warped(images.to(device), limits=lesson.limits, generator=generator)
+            loss = network.loss(x.to(memory_format=torch.channels_last), labels.to(device), lesson.smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -132,13 +132,12 @@ def _batches(n: int, size: int) -> Iterator[slice]:
 def _epoch(
     dataset: Dataset, examples: Sequence[Example], lesson: Lesson, truth: Truth, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of the split in a new order, each picture varied as the set allows and warped a little."""
+    """Batches of the split in a new order, each picture varied as the set allows."""
     order = torch.randperm(len(examples), generator=generator).tolist()
     for at in _batches(len(examples), lesson.batch):
         chosen = [dataset.augment(examples[index], generator) for index in order[at]]
         images = torch.stack([example.image for example in chosen])
-        labels = torch.tensor([truth(example) for example in chosen])
-        yield warped(images, limits=lesson.limits, generator=generator), labels
+        yield images, torch.tensor([truth(example) for example in chosen])
 
 
 def _optimizer(network: nn.Module, lesson: Lesson) -> torch.optim.Optimizer:
