@@ -3,7 +3,8 @@
     torchrun --nproc-per-node 2 docs/scaling.py --out scaling.json        (--tiny on CPUs: the same in small)
 
 Each arm trains the same network (specs/sd_like.yaml's, on latents of noise, told 75 bytes of text through 77 tokens' worth of
-cross-attention) by cdkit's own Trainer, AdamW and average included, with 16 pictures a process. `one` is a process alone.
+cross-attention) by cdkit's own Trainer, AdamW and average included, with 16 pictures a process. `one` is a process alone, `apart`
+all of them at once without a word to each other: what a GPU loses to its neighbour's heat is not what it loses to messages.
 Arms come in the order in which `--arms` names them; what is named twice is measured twice, for GPUs that grow warm grow slow.
 """
 
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from cdkit.build import assemble
@@ -59,7 +60,7 @@ class Noise(Dataset):
 
 class Arm(NamedTuple):
     name: str
-    together: bool
+    processes: Literal["one", "apart", "together"]
     strategy: str
     recompute: bool
 
@@ -67,13 +68,14 @@ class Arm(NamedTuple):
 ARMS = {
     arm.name: arm
     for arm in (
-        Arm("one", False, "ddp", False),
-        Arm("ddp", True, "ddp", False),
-        Arm("late", True, "late", False),
-        Arm("fsdp2", True, "fsdp2", False),
-        Arm("ddp, recompute", True, "ddp", True),
-        Arm("late, recompute", True, "late", True),
-        Arm("fsdp2, recompute", True, "fsdp2", True),
+        Arm("one", "one", "ddp", False),
+        Arm("apart", "apart", "ddp", False),
+        Arm("ddp", "together", "ddp", False),
+        Arm("late", "together", "late", False),
+        Arm("fsdp2", "together", "fsdp2", False),
+        Arm("ddp, recompute", "together", "ddp", True),
+        Arm("late, recompute", "together", "late", True),
+        Arm("fsdp2, recompute", "together", "fsdp2", True),
     )
 }
 
@@ -161,14 +163,17 @@ def main() -> None:
         results: dict[str, Any] = {"world": ranks.world, "each": given.each, "torch": torch.__version__, "links": links(ranks)}
         results["device"] = torch.cuda.get_device_name() if ranks.device.type == "cuda" else "cpu"
         for place, arm in enumerate(ARMS[name] for name in given.arms):
-            mine = ranks if arm.together else Ranks(0, 1, ranks.device)
+            mine = ranks if arm.processes == "together" else Ranks(0, 1, ranks.device)
             began = time.perf_counter()
-            if arm.together or ranks.leads:
+            found: dict[str, Any] = {}
+            if arm.processes != "one" or ranks.leads:
+                own = Path(folder) / f"{place}-{0 if mine is ranks else ranks.rank}"
                 try:
-                    found: dict[str, Any] = measured(arm, mine, Path(folder) / str(place), given.each, given.tiny)
+                    found = measured(arm, mine, own, given.each, given.tiny)
                 except torch.OutOfMemoryError as error:
                     found = {"error": str(error)[:200]}
-                results.setdefault(arm.name, []).append(found)
+            slowest = max(ranks.gathered(found), key=lambda one: one.get("seconds", 0.0))
+            results.setdefault(arm.name, []).append(slowest)
             gc.collect()
             torch.cuda.empty_cache()
             ranks.total([1])
