@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from cdkit.figures import SampleShape
-
-if TYPE_CHECKING:
-    from cdkit.parts import Site
+from cdkit.site import Site
 
 
 class Around(Protocol):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ from cdkit.kernels import adds, layer_normed, plus, suits, woven
 from cdkit.learning import Callback, Dataset, Example
 from cdkit.pretrained import cached_model, missing_model, model_folder, read_json
 from cdkit.residual import residual
+from cdkit.site import Layout, Site, SiteKind
 
 __all__ = [
     "Acting",
@@ -209,29 +210,6 @@ class Joiner(nn.Module, ABC):
 
 
 # --------------------------------------------------------------------------- where it gets in
-
-SiteKind: TypeAlias = Literal["input", "embed", "norm", "attend", "sequence", "branch", "skip"]
-Layout: TypeAlias = Literal["map", "vector", "tokens"]
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A named place where a backbone lets conditions in.
-
-    `input`: right after the stem. `embed`: the time embedding. `norm`: after a normalisation, before the activation.
-    `attend`: after self-attention, before the feed-forward. `sequence`: the input of self-attention. `branch`: the end
-    of a residual branch, before it is added. `skip`: a skip connection, before it is joined.
-    """
-
-    name: str  # unique in its backbone and stable: "down.1.res.0.norm1"
-    kind: SiteKind
-    layout: Layout  # h is (B, C, H, W), (B, C) or (B, N, C); at `attend` and `sequence` always tokens
-    width: int  # C
-    stride: int  # input rows per row of h; 1 at the input; 1 for a vector
-    embedding: int  # E of the time embedding that a tap is handed here
-    keys: int = 0  # A of self-attention's keys and values, at a `sequence` site that takes more of them; 0: it takes none
-    padded: int = 1  # h stands for the picture with zeros on all sides, the odd one below and right, up to multiples of this
-
 
 Signal: TypeAlias = Any  # a pytree of tensors, batch first: keys and values, scales and shifts, maps
 Signals: TypeAlias = Mapping[str, Mapping[str, Signal]]  # by site, then by the injector's name in the spec

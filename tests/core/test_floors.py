@@ -48,6 +48,7 @@ FLOORS = {
     "geglu": 0,
     "heard": 0,
     "residual": 0,
+    "site": 0,
     "kernels": 0,
 }
 
