@@ -65,11 +65,11 @@ def command(
     other = Against(against, compiled)
     wanted = other.whats(cast("Sequence[What]", whats))
     name = torch.cuda.get_device_name(target) if target.type == "cuda" else f"{torch.get_num_threads()} threads of a CPU"
-    if not as_json:
-        click.echo(f"{read.name} on {name}, torch {torch.__version__}, milliseconds; other: {other.name}")
-        click.echo(f"{'':<10}{'batch':>6}{'other':>10}{'fast':>10}{'ratio':>8}{'TMAC/s':>9}")
     rows = []
     for row in bench(read, wanted, batches or (1,), target, rounds, other):
+        if not rows and not as_json:
+            click.echo(f"{read.name} on {name}, torch {torch.__version__}, milliseconds; other: {other.name}")
+            click.echo(f"{'':<10}{'batch':>6}{'other':>10}{'fast':>10}{'ratio':>8}{'TMAC/s':>9}")
         rows.append(row.to_json())
         if not as_json:
             line = f"{row.what:<10}{row.batch:>6}{row.other:>10.2f}{row.fast:>10.2f}{row.ratio:>8.2f}"
