@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 SPECS = Path(__file__).parents[3] / "specs"
 H100 = MACHINES["h100"]
-SD = Counted(867_397_572, 0, 815_533_444, 2_392_066_621_440, 274_814_016, 35_061_760, 18_360_832, 0)  # as `counted` has it
+SD = Counted(867_397_572, 0, 815_533_444, 2_392_066_621_440, 274_814_016, 28_426_240, 18_360_832, 0)  # as `counted` has it
 ONE = Way(gpus=1)
 # Two H200, torch 2.11, 2026-11-27, docs/scaling.py: seconds of a step, bytes at most, those of recordings too.
 MEASURED = {
