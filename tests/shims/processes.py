@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import socket
+import sys
 import time
 import traceback
 import warnings
@@ -50,6 +51,22 @@ def begun(world: int, work: Callable[[Ranks], object]) -> list[int]:
                 os._exit(70)
         children.append(child)
     return children
+
+
+def forked(work: Callable[[], int], said: Path) -> int:
+    """Work in a process of its own, whose stderr is a file; its id. It ends with what the work returns, and with 70 and a
+    traceback in the file for whatever it raises: a fork of pytest that goes on is a second pytest."""
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            sys.stderr = said.open("w", buffering=1)
+            code = work()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return child
 
 
 def ended(children: list[int]) -> list[int]:

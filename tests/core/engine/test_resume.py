@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +23,7 @@ from cdkit.engine.train import train
 from cdkit.engine.trainer import Trainer
 from cdkit.parts import Stream
 from cdkit.spec import Spec
+from processes import forked
 from torch import nn
 
 Tiny = Callable[..., Spec]
@@ -98,18 +98,21 @@ def killed(spec: Spec, run: Path, after: float, *, beginning: bool) -> bool:
     The clock runs from the fork if it is to be killed as it begins, else from its first step, however slow the machine is.
     """
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  the process ends before the file could be closed
+
+    def work() -> int:
         train(spec, run, say=lambda line: os.close(writer) if line.endswith(("on cpu", "200")) else None)
-        os._exit(0)
+        return 0
+
+    child = forked(work, said := run.with_name(f"{run.name}.txt"))
     os.close(writer)
     if not beginning:
         os.read(reader, 1)  # nothing, once the child has closed the other end or is gone
     os.close(reader)
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL), said.read_text()
+    return code == -signal.SIGKILL
 
 
 def newest(run: Path) -> int:

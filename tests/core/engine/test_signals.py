@@ -25,6 +25,7 @@ from cdkit.engine.train import train
 from cdkit.engine.trainer import Trainer
 from cdkit.model import Model
 from cdkit.spec import Spec
+from processes import ended, forked
 
 pytestmark = pytest.mark.slow
 
@@ -78,9 +79,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, drawing: Spec) -> dict[str, 
 def signalled(spec: Spec, run: Path, point: str, *numbers: int) -> int:
     """Train in a process of its own that is sent the signals at a point; its exit code, negative if a signal killed it."""
     owner, name, nth = POINTS[point]
-    child = os.fork()
-    if child == 0:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # the process ends before the file could be closed
+
+    def work() -> int:
         real, calls = getattr(owner, name), 0
 
         def sent(*args: Any, **keywords: Any) -> Any:
@@ -92,8 +92,9 @@ def signalled(spec: Spec, run: Path, point: str, *numbers: int) -> int:
             return real(*args, **keywords)
 
         setattr(owner, name, sent)
-        os._exit(handled(lambda: train(spec, run, say=quiet), debug=False))
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return handled(lambda: train(spec, run, say=quiet), debug=False)
+
+    return ended([forked(work, run.with_name(f"{run.name}.txt"))])[0]
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: signal.Signals(number).name)
