@@ -40,8 +40,8 @@ class Run:
             return run
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-            _replace(path / SPEC, spec.to_yaml())
             _replace(path / VERSIONS, json.dumps(versions(spec), indent=1, sort_keys=True))
+            _replace(path / SPEC, spec.to_yaml())  # last: a folder that has it is gone on with as it is
         except OSError as error:
             raise EnvironmentFault(f"{path}: cannot be made a run folder: {error.strerror}") from error
         return run
