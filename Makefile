@@ -42,9 +42,10 @@ lint: install
 	$(BIN)/ruff check core plugins tests
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# What takes longer: every kill, tests at full size, the wheel as a user gets it, and those of the example plugins beside it.
+# What takes longer, and by itself what trains in a fork, which cannot be done where autograd has begun threads: every kill, tests at full size, the wheel as a user gets it, and those of the example plugins beside it.
 slow: install $(VENV)/language-server $(VENV)/axe wheel examples
-	$(PYTEST) -m slow || $(ALONE) -m slow
+	$(PYTEST) -m "slow and not forks" || $(ALONE) -m "slow and not forks"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and forks"
 
 # The wheel in an environment that has nothing else.
 wheel: install

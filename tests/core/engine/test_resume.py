@@ -164,6 +164,7 @@ def test_a_hundred_kills_at_random_lose_nothing(tmp_path: Path, tiny: Tiny, long
 
 
 @pytest.mark.slow
+@pytest.mark.forks
 @pytest.mark.timeout(7200)
 def test_a_thousand_kills_at_random_lose_nothing(tmp_path: Path, tiny: Tiny, long: dict[str, str]) -> None:
     random_kills(tmp_path, tiny, long, 1000)

@@ -27,7 +27,7 @@ from cdkit.model import Model
 from cdkit.spec import Spec
 from processes import ended, forked
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.forks]
 
 Tiny = Callable[..., Spec]
 NUMBERS = {signal.SIGINT: 130, signal.SIGTERM: 143}
