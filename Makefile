@@ -42,7 +42,8 @@ lint: install
 	$(BIN)/ruff check core plugins tests
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# What takes longer, and by itself what trains in a fork, which cannot be done where autograd has begun threads: every kill, tests at full size, the wheel as a user gets it, and those of the example plugins beside it.
+# What takes longer: every kill, tests at full size, the wheel as a user gets it, and those of the example plugins beside it.
+# What trains in a fork runs by itself: it fails where a test before it has made autograd begin threads.
 slow: install $(VENV)/language-server $(VENV)/axe wheel examples
 	$(PYTEST) -m "slow and not forks" || $(ALONE) -m "slow and not forks"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and forks"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cdkit_stable_diffusion import stem
 from cdkit_stable_diffusion.pipeline import unet_config
-from cdkit_stable_diffusion.specs import layout_from, methods_of
+from cdkit_stable_diffusion.specs import bare, layout_from, methods_of
 from cdkit_stable_diffusion.unet_names import to_diffusers
 
 
@@ -42,7 +42,7 @@ def peer_of(model: Foreign) -> Peer:
         unet: Any = UNet2DConditionModel.from_config(unet_config(layout, int(model.spec["sample"]["height"])))
     tensors = {to_diffusers(name, methods): tensor for name, tensor in stem.joined(model.weights, methods).items()}
     unet.load_state_dict(tensors, assign=True)
-    reads = next(each for each in model.spec["injectors"] if each.get("name", each["use"]) == methods.words)
+    reads = next(each for each in model.spec["injectors"] if bare(each["use"]) == "cross_attention")
     return Peer(unet, reads["streams"][0])
 
 

@@ -84,7 +84,6 @@ def test_a_recorded_way_back_says_when_gradients_are_there() -> None:
     gradients(model.backbone)
     for hook in hooks:
         hook.remove()
-    wanted = {weight: weight.grad.clone() for weight in model.backbone.parameters() if weight.grad is not None}
     listener = Listener(order)
     replayed = Replayed(model.backbone, listener)
     for _ in range(3):

@@ -33,34 +33,32 @@ def begun(world: int, work: Callable[[Ranks], object]) -> list[int]:
     port = free_port()
     children: list[int] = []
     for rank in range(world):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads, of which torch has some
-            child = os.fork()
-        if child == 0:
-            told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
+        told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
+
+        def joining(told: dict[str, int] = told) -> int:
             os.environ.update({name: str(value) for name, value in told.items()}, MASTER_ADDR="127.0.0.1")
 
-            def joining() -> None:
+            def joint() -> None:
                 with joined("cpu") as ranks:
                     work(ranks)
 
-            try:
-                os._exit(handled(joining, debug=False))
-            except BaseException:
-                traceback.print_exc()
-                os._exit(70)
-        children.append(child)
+            return handled(joint, debug=False)
+
+        children.append(forked(joining))
     return children
 
 
-def forked(work: Callable[[], int], said: Path) -> int:
-    """Work in a process of its own, whose stderr is a file; its id. It ends with what the work returns, and with 70 and a
-    traceback in the file for whatever it raises: a fork of pytest that goes on is a second pytest."""
-    child = os.fork()
+def forked(work: Callable[[], int], said: Path | None = None) -> int:
+    """Work in a process of its own; its id. It ends with what the work returns, and with 70 and a traceback for whatever it
+    raises: a fork of pytest that goes on is a second pytest. said: a file that its stderr goes to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads, of which torch has some
+        child = os.fork()
     if child == 0:
         code = 70
         try:
-            sys.stderr = said.open("w", buffering=1)
+            if said is not None:
+                sys.stderr = said.open("w", buffering=1)
             code = work()
         except BaseException:
             traceback.print_exc()

@@ -63,10 +63,9 @@ def command(
     if compiled and against == PLAIN:
         raise UsageError("--compiled: says it of another library's network", hint="--against diffusers")
     other = Against(against, compiled)
-    wanted = other.whats(cast("Sequence[What]", whats))
     name = torch.cuda.get_device_name(target) if target.type == "cuda" else f"{torch.get_num_threads()} threads of a CPU"
     rows = []
-    for row in bench(read, wanted, batches or (1,), target, rounds, other):
+    for row in bench(read, cast("Sequence[What]", whats), batches or (1,), target, rounds, other):
         if not rows and not as_json:
             click.echo(f"{read.name} on {name}, torch {torch.__version__}, milliseconds; other: {other.name}")
             click.echo(f"{'':<10}{'batch':>6}{'other':>10}{'fast':>10}{'ratio':>8}{'TMAC/s':>9}")

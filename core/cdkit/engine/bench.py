@@ -73,8 +73,9 @@ class Against:
         return [what for what in has if not asked or what in asked]
 
     def prepared(self, spec: Spec, what: What, batch: int, device: torch.device) -> Callable[[], Any]:
-        if self.library == PLAIN or what == "sample":
+        if self.library == PLAIN:
             return PREPARED[what](spec, batch, device, fast=False)
+        assert what != "sample", "which `whats` has refused"
         return prepared_peer(spec, what, batch, device, self.library, compiled=self.compiled)
 
 

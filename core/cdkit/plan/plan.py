@@ -19,6 +19,7 @@ Strategy = Literal["ddp", "late", "fsdp2"]
 
 
 def strategy_on_gpus(asked: Literal["auto"] | Strategy) -> Strategy:
+    """What `auto` comes to there, as in engine.strategy."""
     return "late" if asked == "auto" else asked
 
 
