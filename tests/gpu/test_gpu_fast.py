@@ -91,16 +91,6 @@ def made() -> Model:
     return model
 
 
-def off_by(much: float, seed: int) -> Model:
-    """The same with weights that are off by that much of each."""
-    model = made()
-    draws = torch.Generator(device="cuda").manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter *= 1 + much * torch.randn(parameter.shape, device="cuda", generator=draws)
-    return model
-
-
 @pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m", "euler_ancestral", "ddpm"])
 def test_recorded_samplings_draw_what_is_drawn_step_by_step(sampler: str) -> None:
     how: dict[str, Any] = {"seed": 3, "guidance": 3.0, "sampler": sampler}
@@ -125,19 +115,14 @@ def test_recorded_samplings_draw_what_is_drawn_step_by_step(sampler: str) -> Non
     ids=len,
 )
 def test_recorded_approximations_draw_what_they_draw_step_by_step(ways: list[str], sampler: str) -> None:
-    """As one recording, and where fresh noise is drawn as one for each way of taking a step.
-
-    Which tokens are alike is a choice: where two are nearly so, rounding decides. How far that goes is seen on the plain path,
-    with weights that are off by a millionth.
-    """
+    """As one recording, and where fresh noise is drawn as one for each way of taking a step."""
     how: dict[str, Any] = {"seed": 3, "guidance": 3.0, "sampler": sampler, "approximate": ways}
     plain = made().sample(["seven", "three"], **how).images
     model = hasten(made(), torch.float32)
     exact = model.sample(["seven", "three"], **{**how, "approximate": []}).images
     first, again = (model.sample(["seven", "three"], **how).images for _ in range(2))
     assert torch.equal(first, again)
-    moved = max(apart(off_by(1e-6, seed).sample(["seven", "three"], **how).images, plain) for seed in range(3))
-    assert apart(first, plain) < max(2e-3, 2 * moved)
+    assert apart(first, plain) < 2e-3
     assert apart(exact, plain) > 1e-2, "what is recorded is the approximation"
 
 
