@@ -90,27 +90,28 @@ def spec_of(arm: Arm, world: int, each: int, tiny: bool) -> Spec:
 
 
 def measured(arm: Arm, ranks: Ranks, folder: Path, each: int, tiny: bool) -> dict[str, float]:
-    """Seconds of a step; and on a GPU the bytes that are held between steps, at most (but for what recordings keep for
-    themselves), and that PyTorch took from the GPU, recordings and all."""
+    """Seconds of a step, of many that follow one another; and on a GPU the bytes that are held between steps, at most (but for
+    what recordings keep for themselves), and that PyTorch took from the GPU, recordings and all."""
     cuda = ranks.device.type == "cuda"
     training.assemble = partial(filled, ranks.device)
     trainer = Trainer(spec_of(arm, ranks.world, each, tiny), Run(folder), ranks.device, print, ranks)
-    times: list[float] = []
     groups = trainer._groups()  # pyright: ignore[reportPrivateUsage]
-    for step in range(WARM + TIMED):
-        group = next(groups)
-        if step == WARM and cuda:
+    with trainer.hurried():
+        for _ in range(WARM):
+            trainer._update(next(groups), Unwritten())  # pyright: ignore[reportPrivateUsage]
+        settle(ranks, cuda)
+        if cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        settle(ranks, cuda)
         began = time.perf_counter()
-        with trainer.hurried():
-            trainer._update(group, Unwritten())  # pyright: ignore[reportPrivateUsage]
+        for _ in range(TIMED):
+            trainer._update(next(groups), Unwritten())  # pyright: ignore[reportPrivateUsage]
         if cuda:
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
+        took = (time.perf_counter() - began) / TIMED
     groups.close()
-    found = {"seconds": ranks.greatest(statistics.median(times[WARM:]))[0], "loss": trainer.loss}
+    trainer.finite.settle()
+    found = {"seconds": ranks.greatest(took)[0], "loss": trainer.loss}
     if cuda:
         held, most, taken = torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
         found |= dict(zip(("held", "most", "taken"), ranks.greatest(held, most, taken), strict=True))

@@ -81,7 +81,7 @@ def chosen(keep: Tensor, said: Stream, silent: Stream) -> Stream:
         if yes is None or no is None:
             forms[form] = None
             continue
-        forms[form] = torch.where(keep.to(yes.device).view(-1, *[1] * (yes.dim() - 1)), yes, no.to(yes.dtype))
+        forms[form] = torch.where(keep.to(yes.device, non_blocking=True).view(-1, *[1] * (yes.dim() - 1)), yes, no.to(yes.dtype))
     return Stream(**forms)
 
 

@@ -86,7 +86,7 @@ class Clip(Pretrained):
             self.say_if_cut(min(len(row) + ends, self.windows * self.length), len(row) + ends, prompt)
         start, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
         cut = Windows(self.windows, self.length, start, end, pad).of(rows)
-        return self._read(*(form.to(self.origin.device) for form in cut))
+        return self._read(*(form.to(self.origin.device, non_blocking=True) for form in cut))
 
     def spans(self, prompt: str) -> list[tuple[int, int]] | None:
         """None for a prompt that is read otherwise than it is written: it weighs words, or holds a tokenizer's own mark."""

@@ -89,7 +89,11 @@ class Image(Lazy):
         pictures = read(raw)
         self.load()
         pixels = [prepared(picture, self.size) for picture in pictures]
-        return self._seen(torch.stack(pixels).to(self.origin) if pixels else self.origin.new_zeros(0, 3, self.size, self.size))
+        return self._seen(
+            torch.stack(pixels).to(self.origin, non_blocking=True)
+            if pixels
+            else self.origin.new_zeros(0, 3, self.size, self.size)
+        )
 
     def null(self, n: int) -> Stream:
         silence = self.origin.new_zeros(1, self.widths.pooled)

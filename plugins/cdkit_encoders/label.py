@@ -41,7 +41,7 @@ class Label(Encoder):
         return (self.names[0], self.names[1]) if self.names else (0, 1)
 
     def _stream(self, rows: Tensor) -> Stream:
-        vectors: Tensor = self.embedding(rows.to(self.embedding.weight.device))
+        vectors: Tensor = self.embedding(rows.to(self.embedding.weight.device, non_blocking=True))
         return Stream(tokens=vectors.unsqueeze(1), pooled=vectors)
 
     def _read(self, value: Any, row: int) -> int:

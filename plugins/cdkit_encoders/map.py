@@ -69,7 +69,7 @@ class Map(Encoder):
         tensor = tensor.unsqueeze(0) if tensor.dim() == 2 else tensor
         if tensor.dim() != 3 or tensor.shape[0] != self.channels or not tensor.numel():
             raise PromptError(f"map {row}: expected ({self.channels}, H, W), got {tuple(tensor.shape)}")
-        numbers = scaled(tensor, self.levels).to(self.origin)
+        numbers = scaled(tensor, self.levels).to(self.origin, non_blocking=True)
         if not bool(numbers.isfinite().all()):
             raise PromptError(f"map {row}: it holds numbers that are not finite")
         return numbers

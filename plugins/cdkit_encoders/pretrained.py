@@ -79,7 +79,7 @@ class Padded(Pretrained):
             if kept == self.length:
                 self.say_if_cut(kept, len(tokenizer(prompt, verbose=False)["input_ids"]), prompt)
         self._say_if_unknown(tokenizer, prompts, ids)
-        return self.read(ids.to(self.origin.device), mask.bool().to(self.origin.device))
+        return self.read(ids.to(self.origin.device, non_blocking=True), mask.bool().to(self.origin.device, non_blocking=True))
 
     def spans(self, prompt: str) -> list[tuple[int, int]] | None:
         """None for a prompt that holds a mark of the tokenizer's own, which is read otherwise than it is written."""

@@ -54,7 +54,7 @@ class Size(Encoder):
     def forward(self, raw: Sequence[Any]) -> Stream:
         """B raw values -> a stream. PromptError for what is not `count` finite numbers."""
         numbers = torch.tensor([self._read(value, row) for row, value in enumerate(raw)], dtype=torch.float32)
-        waves = sinusoids(numbers.to(self.empty.device), self.dim)
+        waves = sinusoids(numbers.to(self.empty.device, non_blocking=True), self.dim)
         return Stream(pooled=rearrange(waves, "b n d -> b (n d)").to(self.empty.dtype))
 
     def null(self, n: int) -> Stream:

@@ -42,7 +42,7 @@ class Transformer(nn.Module):
     def read(self, rows: Sequence[Sequence[int] | bytes], index: Sequence[int], length: int) -> Stream:
         """Distinct rows of pieces, none longer than length - 2, and for every prompt its row -> a stream, a prompt a row."""
         ids, mask = packed(rows, length)
-        return spread(self(ids.to(self.device), mask.to(self.device)), index)
+        return spread(self(ids.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)), index)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Stream:
         """ids (B, L) int, mask (B, L) bool -> tokens (B, L, D), zero where masked; pooled (B, D), their projected mean."""
@@ -118,7 +118,13 @@ def spread(stream: Stream, index: Sequence[int]) -> Stream:
     """Rows of a stream (tokens, mask, pooled) by index: the inverse of encoding each prompt once."""
     rows = torch.tensor(index, dtype=torch.long)
     forms = {"tokens": stream.tokens, "mask": stream.mask, "pooled": stream.pooled}
-    return Stream(**{form: value.index_select(0, rows.to(value.device)) for form, value in forms.items() if value is not None})
+    return Stream(
+        **{
+            form: value.index_select(0, rows.to(value.device, non_blocking=True))
+            for form, value in forms.items()
+            if value is not None
+        }
+    )
 
 
 def repeated(stream: Stream, n: int) -> Stream:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,12 @@ from cdkit.build import assemble
 from cdkit.engine.ahead import sent
 from cdkit.engine.batches import Batch
 from cdkit.engine.blocks import made_again, recompute
-from cdkit.engine.journal import losses_of
+from cdkit.engine.journal import Unwritten, losses_of
 from cdkit.engine.learned import Learned
+from cdkit.engine.run import Run
 from cdkit.engine.train import train
+from cdkit.engine.trainer import Trainer
+from cdkit.errors import NumericsError
 from cdkit.fast.replayed import Replayed
 from cdkit.fast.strides import rows_in
 from cdkit.fast.training import quick
@@ -44,6 +50,30 @@ def test_what_is_sent_ahead_is_the_same_and_on_the_device() -> None:
     there = sent(batch, torch.device("cuda"))
     assert there.images.is_cuda
     assert torch.equal(there.images.cpu(), batch.images)
+
+
+@pytest.mark.parametrize("then", ["another update", "a save"])
+def test_a_gradient_that_is_no_number_updates_nothing_and_is_told_before_anything_is_kept(tmp_path: Path, then: str) -> None:
+    spec = read_spec(SPEC, overrides=(*SHORT, "train.log_every=100"))
+    trainer = Trainer(spec, Run(tmp_path), torch.device("cuda"), lambda _: None)
+    trainer.begin(None)
+    groups, weights = trainer._groups(), list(trainer.model.parameters())  # pyright: ignore[reportPrivateUsage]
+
+    def update() -> None:
+        trainer._update(next(groups), Unwritten())  # pyright: ignore[reportPrivateUsage]
+
+    with trainer.hurried(), closing(groups):
+        for _ in range(5):  # the last as a replay
+            update()
+        before = [weight.detach().clone() for weight in weights]
+        trainer.model.encoders["text"].register_forward_hook(
+            lambda *given: replace(given[-1], pooled=given[-1].pooled * math.nan)
+        )
+        update()
+        assert all(torch.equal(one, other) for one, other in zip(before, weights, strict=True))
+        with pytest.raises(NumericsError, match=r"step 6: the loss is nan and .* nothing was updated"):
+            update() if then == "another update" else trainer.save()
+    assert not list(tmp_path.glob("checkpoints/*"))
 
 
 class Listener:

@@ -28,9 +28,9 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def begun(world: int, work: Callable[[Ranks], object]) -> list[int]:
-    """Processes that join and work, as torchrun would start them; their ids."""
-    port = free_port()
+def begun(world: int, work: Callable[[Ranks], object], port: int | None = None) -> list[int]:
+    """Processes that join and work, as torchrun would start them; their ids. port: where they meet."""
+    port = port or free_port()
     children: list[int] = []
     for rank in range(world):
         told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
@@ -71,8 +71,8 @@ def ended(children: list[int]) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
-def together(world: int, work: Callable[[Ranks], object]) -> None:
-    assert ended(begun(world, work)) == [0] * world
+def together(world: int, work: Callable[[Ranks], object], port: int | None = None) -> None:
+    assert ended(begun(world, work, port)) == [0] * world
 
 
 def losses(run: Path) -> list[float]:

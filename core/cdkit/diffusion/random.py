@@ -55,14 +55,14 @@ def philox(counter: Words, key: tuple[Tensor, Tensor]) -> Words:
 
 def uniform(keys: Tensor, shape: Sequence[int] = (), *, device: torch.device | str = "cpu") -> Tensor:
     """(B, *shape) float32 in [0, 1), one key a sample: 24 random bits each."""
-    words = _words(keys.to(device), math.prod(shape))
+    words = _words(keys.to(device, non_blocking=True), math.prod(shape))
     return ((words >> 8).to(torch.float32) * 2.0**-24).reshape(len(keys), *shape)
 
 
 def normal(keys: Tensor, shape: Sequence[int] = (), *, device: torch.device | str = "cpu") -> Tensor:
     """(B, *shape) float32, standard normal, one key a sample: Box and Muller (1958)."""
     count = math.prod(shape)
-    words = _words(keys.to(device), count + count % 2)
+    words = _words(keys.to(device, non_blocking=True), count + count % 2)
     first, second = rearrange(words.to(widest(words.device)), "b (n pair) -> pair b n", pair=2)
     radius = ((first + 1) * 2.0**-32).log().mul(-2).sqrt()
     angle = second * (2 * math.pi * 2.0**-32)

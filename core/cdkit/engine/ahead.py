@@ -30,7 +30,8 @@ class Ahead(Iterator[Batch]):
     def __next__(self) -> Batch:
         began = time.monotonic()
         taken, self._taken = self._taken or self._take(), None
-        self._blocked += time.monotonic() - began
+        if not self._at_work():
+            self._blocked += time.monotonic() - began
         if isinstance(taken, Exception):
             raise taken
         return taken
@@ -41,8 +42,12 @@ class Ahead(Iterator[Batch]):
         except (StopIteration, CdkitError, RuntimeError, OSError) as error:
             return error
 
+    def _at_work(self) -> bool:
+        """Has a GPU still something to do? Then it has not waited."""
+        return self._device.type == "cuda" and not torch.cuda.current_stream(self._device).query()
+
     def waited(self) -> float:
-        """The share of the time that was spent waiting for batches, since this was last asked."""
+        """The share of the time, at most, that was spent waiting for batches, since this was last asked."""
         now = time.monotonic()
         share = self._blocked / max(now - self._since, 1e-9)
         self._blocked, self._since = 0.0, now

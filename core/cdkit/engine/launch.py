@@ -91,6 +91,7 @@ def launch(words: Sequence[str], plan: Launch) -> None:
     os.environ[EXPECTED] = str(plan.world)
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // plan.procs, 1)))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its advice on DDP is for who wrote the loop
+    os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")  # what is started again shall find nothing of before
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN))
     try:
         elastic_launch(_config(plan), sys.executable)("-m", "cdkit", *words)

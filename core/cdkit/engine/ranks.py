@@ -30,7 +30,10 @@ class Elsewhere(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among `world` that train together; `device` is where they meet."""
+    """This process among `world` that train together; `device` is where this one computes.
+
+    What lies on a CPU is agreed upon between CPUs, so that no GPU has to come to an end first.
+    """
 
     rank: int = 0
     world: int = 1
@@ -64,9 +67,8 @@ class Ranks:
     def _reduced(self, values: Tensor, operation: str) -> Tensor:
         from torch import distributed
 
-        there = values.to(self.device)
-        distributed.all_reduce(there, getattr(distributed.ReduceOp, operation))
-        return there
+        distributed.all_reduce(values, getattr(distributed.ReduceOp, operation))
+        return values
 
     def told(self, value: T) -> T:
         """What rank 0 has, for all."""
@@ -75,7 +77,7 @@ class Ranks:
         from torch import distributed
 
         held: list[Any] = [value]
-        distributed.broadcast_object_list(held, src=0, device=self.device)
+        distributed.broadcast_object_list(held, src=0, device=torch.device("cpu"))
         return held[0]
 
     def gathered(self, value: T) -> list[T]:
@@ -150,7 +152,7 @@ def joined(device: str | None, environment: Mapping[str, str] = os.environ) -> G
     """Among the processes that torchrun started, if it started this one; else alone.
 
     Their number is checked: against what each was told, by counting them, and against what `cdkit train --procs` meant.
-    EnvironmentFault where it differs. Processes meet through NCCL on GPUs, through gloo on CPUs.
+    EnvironmentFault where it differs. GPUs meet through NCCL, CPUs through gloo.
     """
     if int(environment.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
@@ -158,7 +160,9 @@ def joined(device: str | None, environment: Mapping[str, str] = os.environ) -> G
     from torch import distributed
 
     where = device_of(device, int(environment.get("LOCAL_RANK", "0")))
-    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo"
+    store, rank, world = _met(environment)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
     try:
         ranks = Ranks(distributed.get_rank(), distributed.get_world_size(), where)
         _check_world(ranks, environment)
@@ -166,6 +170,20 @@ def joined(device: str | None, environment: Mapping[str, str] = os.environ) -> G
             yield ranks
     finally:
         distributed.destroy_process_group()
+
+
+def _met(environment: Mapping[str, str]) -> tuple[Any, int, int]:
+    """The store in which processes find each other, this one's rank, and how many there are.
+
+    torchrun may lend one store to all that it starts after one another: each of those times gets keys of its own, lest a process
+    wait for one that has ended (pytorch/pytorch#135712).
+    """
+    from torch import distributed
+
+    store, rank, world = next(iter(distributed.rendezvous("env://", timeout=PATIENCE)))
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        store = distributed.PrefixStore(f"start {environment.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    return store, rank, world
 
 
 def device_of(asked: str | None, local: int) -> torch.device:

@@ -90,16 +90,13 @@ class ByHand(Alone):
         self.whole = [parameter for parameter in whole if parameter.requires_grad]
         self.buckets = in_buckets(self.whole)
         self._under_way: list[tuple[Tensor, Any]] = []  # of the first buckets
-        self._used = torch.empty(0)
 
     def clip(self, parameters: Sequence[nn.Parameter], most: float) -> Tensor:
         self.average()
-        norm = super().clip(parameters, most)
-        self.forget()
-        return norm
+        return super().clip(parameters, most)
 
     def average(self) -> None:
-        """Give every process the mean of their gradients. Nothing waits: what no process used is known in `forget` alone.
+        """Give every process the mean of their gradients, and none to what no process used. No GPU is waited for.
 
         Every process sends the same messages in the same order, whenever it comes to each.
         """
@@ -108,25 +105,22 @@ class ByHand(Alone):
         for some in self.buckets[len(self._under_way) :]:
             self.post(joined_rows([torch.zeros_like(p) if p.grad is None else p.grad for p in some], some))
         used = torch.tensor([float(parameter.grad is not None) for parameter in self.whole])
-        self._used, asked = self._sent(used.to(self.ranks.device, non_blocking=True), "MAX")
+        used, heard = self._sent(used, "MAX")  # between CPUs
         for some, (row, sent) in zip(self.buckets, self._under_way, strict=True):
             sent.wait()
             for parameter, gradient in zip(some, rows_in(row, some), strict=True):
                 parameter.grad = gradient
         self._under_way = []
-        asked.wait()
+        heard.wait()
+        for parameter, use in zip(self.whole, used.tolist(), strict=True):
+            if not use:
+                parameter.grad = None
 
     def post(self, row: Tensor) -> None:
         """Put the next bucket's gradients on the way to becoming the mean."""
         if not row.is_cuda:
             row /= self.ranks.world  # gloo has no mean
         self._under_way.append(self._sent(row, "AVG" if row.is_cuda else "SUM"))
-
-    def forget(self) -> None:
-        """Take their gradients from those that no process used. The first to wait for the device."""
-        for parameter, used in zip(self.whole, self._used.tolist() if self.whole else (), strict=True):
-            if not used:
-                parameter.grad = None
 
     def _sent(self, values: Tensor, operation: str) -> tuple[Tensor, Any]:
         from torch import distributed
@@ -225,7 +219,6 @@ class Fsdp2(ByHand):
         norm = (self.ranks.sum(squared(divided, self.ranks.device)) + squared(there, self.ranks.device)).sqrt()
         scale = (most / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_([*divided, *there], scale)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-        self.forget()
         return norm
 
     def write(self, folder: Path, step: int, tensors: Tensors, state: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing, nullcontext
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from cdkit.engine.callbacks import Callbacks
 from cdkit.engine.checkpoint import Checkpoint, clear_unfinished, prune, set_aside_damaged
 from cdkit.engine.compiled import compiled, undisturbed
 from cdkit.engine.device import accelerator
+from cdkit.engine.finite import Finite
 from cdkit.engine.inherit import adapt, inherit
 from cdkit.engine.journal import Journal, Unwritten
 from cdkit.engine.learned import Learned, check_numbers
@@ -41,7 +43,7 @@ from cdkit.engine.strategy import strategy_of
 from cdkit.engine.task import TASKS
 from cdkit.engine.unreadable import Unreadable
 from cdkit.engine.weights import load_weights
-from cdkit.errors import CheckpointError, DataError, NumericsError, UsageError
+from cdkit.errors import CheckpointError, DataError, UsageError
 from cdkit.fast.training import Training, laid_out, quick
 from cdkit.parts import Dataset
 from cdkit.spec import Spec
@@ -78,10 +80,12 @@ class Trainer:
         if self.quick and strategy.replays and self._once():
             self.model.pace = Training(self.model.backbone, self.together)
         self.learned = Learned(self.model, self.options)
+        self.finite = Finite(self.learned.optimizer, ranks, str(run.path))
         self.callbacks = Callbacks(spec.callbacks if ranks.leads else (), say)
         self.data = dataset.fingerprint()
         self.unreadable = Unreadable(run.path, ranks.rank, dataset.most_unreadable)
         self.loss = self.waited = float("nan")
+        self._took: list[float] = []  # seconds of the updates since the journal heard of one
         self.stream: Ahead | None = None
         self.seen = unseen
 
@@ -233,24 +237,19 @@ class Trainer:
         assert self.stream is not None, "where else would the group come from?"
         self.stream.look()  # before what follows waits for the device
         norm = self.together.clip(trained_by(self.learned.optimizer), self.options.clip)
-        self._check(norm, losses)
+        self.finite.check(self.step + 1, norm, losses)
         self.learned.update()
+        self._took.append(time.monotonic() - began)
         if self.step % self.options.log_every == 0 or self.step == self.options.steps:
+            self.finite.settle()
             self.loss = float(self.ranks.mean(torch.stack(losses).mean()))
             rate = learning_rate(self.options, self.step - 1)
             self.waited = round(self.stream.waited(), 4)
-            told = {"lr": rate, "grad_norm": float(norm), "seconds": time.monotonic() - began, "waited": self.waited}
+            told = {"lr": rate, "grad_norm": float(norm), "seconds": fmean(self._took), "waited": self.waited}
             values = {"loss": self.loss, **told}
+            self._took.clear()
             journal.write(self.step, values)
             self.callbacks.tell("logged", self.step, values)
-
-    def _check(self, norm: Tensor, losses: list[Tensor]) -> None:
-        """Before the update, so that the weights are still those of the last good step."""
-        if not bool(torch.isfinite(norm)):
-            loss = float(self.ranks.mean(torch.stack(losses).mean()))
-            what = f"step {self.step + 1}: the loss is {loss} and the gradient's norm {float(norm)}; nothing was updated"
-            hint = "lower train.lr or train.clip, or train in fp32; the last checkpoint is intact"
-            raise self.ranks.voiced(NumericsError(f"{self.run.path}: {what}", hint=hint))
 
     def _backward(self, batch: Batch, share: int, *, last: bool = True) -> Tensor:
         with nullcontext() if last else self.together.kept_back():
@@ -262,6 +261,7 @@ class Trainer:
 
     def _keep(self) -> None:
         if self.options.ema_lengths and self.step in snapshot_steps(self.options.steps, self.options.ema_snapshots):
+            self.finite.settle()
             keep_snapshot(self.run.path, self.learned.power, self.ranks)
         if self.step % self.options.checkpoint_every == 0:
             self.save()
@@ -281,6 +281,7 @@ class Trainer:
 
     def save(self) -> None:
         """Commit a checkpoint and let the oldest go. NumericsError, with nothing saved, for weights that are no numbers."""
+        self.finite.settle()
         tensors = self.learned.tensors()
         self.ranks.each(lambda: check_numbers(tensors, f"{self.run.path}: nothing is saved: step {self.step}"))
         state = {"ledger": self._ledger().to_json(), **self.learned.counts()}

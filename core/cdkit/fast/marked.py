@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cdkit.fast.strides import joined_rows, rows_in
 
 Group = Sequence[nn.Parameter]
+BETWEEN = 256  # MiB of gradients to an event: the GPU pauses at each
 
 
 class Sender(Protocol):
@@ -34,6 +35,7 @@ class Marked:
     def __init__(self, groups: Sequence[Group]) -> None:
         self._groups = groups
         self._made: list[dict[int, Tensor]] = [{} for _ in groups]
+        self._rows: dict[int, Tensor] = {}  # since the last event
         self._there: dict[int, tuple[Tensor, torch.cuda.Event]] = {}
 
     @contextmanager
@@ -49,11 +51,16 @@ class Marked:
         made, group = self._made[place], self._groups[place]
         made[index] = gradient
         if len(made) == len(group):
-            row = joined_rows([made[index] for index in range(len(group))], group)
-            ready = torch.cuda.Event(external=True)
-            ready.record()
-            self._there[place] = row, ready
+            self._rows[place] = joined_rows([made[index] for index in range(len(group))], group)
             made.clear()
+            if sum(row.nbytes for row in self._rows.values()) >= BETWEEN * 2**20:
+                self._mark()
+
+    def _mark(self) -> None:
+        ready = torch.cuda.Event(external=True)
+        ready.record()
+        self._there |= {place: (row, ready) for place, row in self._rows.items()}
+        self._rows = {}
 
     @property
     def whole(self) -> list[tuple[Tensor, torch.cuda.Event]]:

@@ -228,7 +228,7 @@ def read_before(values: Sequence[Stream], device: torch.device) -> Stream:
     """Raw values that were encoded before, each on its own, as one stream."""
     together = stacked(values)
     forms = {form: getattr(together, form) for form in FORMS}
-    return Stream(**{form: None if value is None else value.to(device) for form, value in forms.items()})
+    return Stream(**{form: None if value is None else value.to(device, non_blocking=True) for form, value in forms.items()})
 
 
 def _checked(name: str, stream: Stream, encoder: Encoder | Joiner, n: int) -> Stream:

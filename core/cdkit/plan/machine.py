@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """rate: FLOP a second of a whole training step in bf16. memory: bytes. host: GPUs of one host. reserve: bytes that CUDA and
-    its libraries take.
+    """rate: FLOP a second of a whole training step in bf16 whose passes are replayed. memory: bytes. host: GPUs of one host.
+    reserve: bytes that CUDA and its libraries take.
 
-    link: bytes a second of an all-reduce within a host (bus bandwidth). latency: seconds of one of a single number. copying:
-    bytes a second that a GPU reads and writes. kept: of what the layers take in, two bytes a number, how much a training step
-    keeps for the way back, by strategy, since one of them has other kernels. again: how much longer a step takes where blocks
-    are made again, which is then not replayed. added: seconds that a strategy adds to each step beside its traffic, in
-    launching work.
+    link: bytes a second of an all-reduce within a host (bus bandwidth). latency: seconds of one of a single number. kept: of what
+    the layers take in, two bytes a number, how much a training step keeps for the way back, by strategy, since one of them has
+    other kernels. launched: how many times as long a step takes whose kernels the CPU launches, one by one. again: of a step, what
+    making all blocks again adds. added: seconds that a strategy adds to each step beside its traffic, in launching work.
     """
 
     rate: float
@@ -24,8 +23,8 @@ class Machine:
     reserve: float
     link: float
     latency: float
-    copying: float
     kept: Mapping[str, float]
+    launched: float
     again: float
     added: Mapping[str, float]
 
@@ -34,15 +33,15 @@ class Machine:
 # the same chip with less memory.
 MACHINES: Mapping[str, Machine] = {
     "h100": Machine(
-        rate=270e12,
+        rate=300e12,
         memory=80e9,
         host=8,
         reserve=1.5e9,
         link=319e9,
         latency=44e-6,
-        copying=2.5e12,
         kept={"ddp": 1.48, "late": 1.48, "fsdp2": 1.97},
-        again=2.8,
-        added={"ddp": 131e-3, "late": 0.0, "fsdp2": 358e-3},
+        launched=1.83,
+        again=1.0,
+        added={"ddp": 0.0, "late": 0.0, "fsdp2": 174e-3},
     ),
 }

@@ -125,16 +125,17 @@ def again_of(what: Counted, way: Way) -> float:
 
 def step_of(what: Counted, machine: Machine, way: Way, alone: float | None = None) -> Step:
     """alone: what one GPU was measured to take; else arithmetic at the machine's rate, longer where it recomputes."""
-    work = what.flops * way.each / machine.rate * (1 + (machine.again - 1) * again_of(what, way))
-    seconds = work if alone is None else alone
+    work = what.flops * way.each / machine.rate
+    again = machine.launched + machine.again * again_of(what, way) if way.recompute else 1.0
+    seconds = work * again if alone is None else alone
     if way.gpus == 1:
         return Step(seconds, 0.0, 0.0)
-    traffic, added = traffic_of(what, machine, way), machine.added[way.strategy]
+    traffic = traffic_of(what, machine, way)
     if way.strategy == "late":
-        copied = 2 * WEIGHT * what.trained / machine.copying
-        return Step(seconds, traffic, traffic + copied + added)
-    behind = HIDDEN * seconds * 2 / 3
-    return Step(seconds, traffic, max(traffic - behind, 0.0) + added)
+        return Step(seconds, traffic, traffic)
+    hooked = 0.0 if way.recompute else (machine.launched - 1) * seconds  # no pass is replayed
+    behind = HIDDEN * (seconds + hooked) * 2 / 3
+    return Step(seconds, traffic, max(traffic - behind, 0.0) + hooked + machine.added[way.strategy])
 
 
 def traffic_of(what: Counted, machine: Machine, way: Way) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from cdkit.errors import DataError, UsageError
 from cdkit.parts import Dataset, Example
 from cdkit.spec import Spec, TrainSection
 from processes import apart, begun, digests, ended, losses, quiet, together, wait_for
+from torch.distributed import TCPStore
 
 Tiny = Callable[..., Spec]
 
@@ -35,6 +37,16 @@ def test_who_asks_for_no_strategy_gets_what_suits_the_device(device: str, asked:
     options = TrainSection(strategy=asked)
     assert strategy_of(options, Ranks(0, 2, torch.device(device))) is taken
     assert strategy_of(options, Ranks(0, 1, torch.device(device))) is Alone
+
+
+@pytest.mark.timeout(120)
+def test_processes_that_are_started_again_meet_each_other_and_none_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun lends them the store in which those before have left their addresses."""
+    lent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    for start in range(4):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(start))
+        together(2, lambda ranks: sys.exit(ranks.total([1]) != [2]), lent.port)
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "late"])

@@ -21,13 +21,13 @@ SD = Counted(867_397_572, 0, 815_533_444, 2_392_066_621_440, 274_814_016, 28_426
 ONE = Way(gpus=1)
 # Two H200, torch 2.11, 2026-11-27, docs/scaling.py: seconds of a step, bytes at most, those of recordings too.
 MEASURED = {
-    "one": (ONE, 0.1416, 30_685_528_064),
-    "late": (Way(gpus=2), 0.1558, 31_759_269_888),
-    "ddp": (Way(gpus=2, strategy="ddp"), 0.2727, 32_104_931_840),
-    "fsdp2": (Way(gpus=2, strategy="fsdp2"), 0.5000, 26_421_033_984),
-    "ddp, recompute": (Way(gpus=2, strategy="ddp", recompute=True), 0.5021, 21_993_291_776),
-    "late, recompute": (Way(gpus=2, recompute=True), 0.4529, 21_195_122_688),
-    "fsdp2, recompute": (Way(gpus=2, strategy="fsdp2", recompute=True), 0.6882, 12_648_298_496),
+    "one": (ONE, 0.1281, 30_626_807_808),
+    "late": (Way(gpus=2), 0.1376, 31_771_852_800),
+    "ddp": (Way(gpus=2, strategy="ddp"), 0.2340, 32_194_760_704),
+    "fsdp2": (Way(gpus=2, strategy="fsdp2"), 0.4078, 26_415_158_272),
+    "ddp, recompute": (Way(gpus=2, strategy="ddp", recompute=True), 0.3633, 21_988_228_608),
+    "late, recompute": (Way(gpus=2, recompute=True), 0.3807, 19_772_069_376),
+    "fsdp2, recompute": (Way(gpus=2, strategy="fsdp2", recompute=True), 0.5968, 12_648_882_688),
 }
 
 
