@@ -178,11 +178,11 @@ def _met(environment: Mapping[str, str]) -> tuple[Any, int, int]:
     torchrun may lend one store to all that it starts after one another: each of those times gets keys of its own, lest a process
     wait for one that has ended (pytorch/pytorch#135712).
     """
-    from torch import distributed
+    from torch.distributed import PrefixStore, rendezvous  # pyright: ignore[reportPrivateImportUsage]
 
-    store, rank, world = next(iter(distributed.rendezvous("env://", timeout=PATIENCE)))
+    store, rank, world = next(iter(rendezvous("env://", timeout=PATIENCE)))
     if environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        store = distributed.PrefixStore(f"start {environment.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        store = PrefixStore(f"start {environment.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     return store, rank, world
 
 
