@@ -13,8 +13,8 @@ class Machine:
 
     link: bytes a second of an all-reduce within a host (bus bandwidth). latency: seconds of one of a single number. kept: of what
     the layers take in, two bytes a number, how much a training step keeps for the way back, by strategy, since one of them has
-    other kernels. launched: how many times as long a step takes whose kernels the CPU launches, one by one. again: of a step, what
-    making all blocks again adds. added: seconds that a strategy adds to each step beside its traffic, in launching work.
+    other kernels. launched: how many times as long a step takes whose kernels the CPU launches, one by one. again: what making all
+    blocks again adds, of a step. added: seconds that a strategy adds to each step beside its traffic, in launching work.
     """
 
     rate: float
