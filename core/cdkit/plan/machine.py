@@ -11,10 +11,11 @@ class Machine:
     """rate: FLOP a second of a whole training step in bf16 whose passes are replayed. memory: bytes. host: GPUs of one host.
     reserve: bytes that CUDA and its libraries take.
 
-    link: bytes a second of an all-reduce within a host (bus bandwidth). latency: seconds of one of a single number. kept: of what
-    the layers take in, two bytes a number, how much a training step keeps for the way back, by strategy, since one of them has
-    other kernels. launched: how many times as long a step takes whose kernels the CPU launches, one by one. again: what to make all
-    blocks again adds, of a step. added: seconds that a strategy adds to each step beside its traffic, in launching work.
+    link: bytes a second of an all-reduce within a host (bus bandwidth). latency: seconds of one of a single number. kept: of
+    what the layers take in, two bytes a number, how much a training step keeps for the way back, by strategy, since one of
+    them has other kernels. launched: how many times as long a step takes whose kernels the CPU launches, one by one. again:
+    what to make all blocks again adds, of a step. added: seconds that a strategy adds to each step beside its traffic, in
+    launching work.
     """
 
     rate: float
