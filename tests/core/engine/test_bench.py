@@ -46,8 +46,10 @@ def test_diffusers_network_is_measured_over_the_same_weights() -> None:
     assert "other: diffusers\n" in CliRunner().invoke(cdkit, [*words, "--what", "denoiser"]).stdout
 
 
-def test_diffusers_network_answers_as_ours() -> None:
-    spec = read_spec(DIGITS.with_name("sd_like.yaml"), overrides=LIKE_SD)
+@pytest.mark.parametrize("method", ["cross_attention", "cdkit/cross_attention"])
+def test_diffusers_network_answers_as_ours(method: str) -> None:
+    named = f"injectors=[{{use: {method}, streams: [text], heads: 8, padding: attend}}]"
+    spec = read_spec(DIGITS.with_name("sd_like.yaml"), overrides=(*LIKE_SD, named))
     model = assemble(spec).eval()
     with torch.no_grad():
         for parameter in model.backbone.parameters():
