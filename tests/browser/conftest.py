@@ -50,7 +50,7 @@ def checked(axe: str) -> Checked:
         strangers = [
             address
             for address in window.addresses()
-            if not re.match(r"(http://127\.0\.0\.1:|data:|about:|file:|chrome:)", address)
+            if not re.match(r"(http://127\.0\.0\.1:|data:|about:|file:|chrome(-untrusted)?:)", address)
         ]
         assert not strangers
 
