@@ -19,7 +19,7 @@ from PIL import Image
 FILES, EACH = 200, 10_000
 BATCH = 64
 STREAMED = 1_500  # batches
-NEEDED = 16 / 0.128  # samples a second that the training step of Stable Diffusion 1.x takes from one GPU's workers (docs/scaling.md)
+NEEDED = 16 / 0.128  # samples a second that Stable Diffusion 1.x's training takes from one GPU's workers (docs/scaling.md)
 
 
 def header(name: str, size: int) -> bytes:
