@@ -116,15 +116,11 @@ def _flat(rows: Sequence[Sequence[int] | bytes]) -> NDArray[np.int64]:
 
 def spread(stream: Stream, index: Sequence[int]) -> Stream:
     """Rows of a stream (tokens, mask, pooled) by index: the inverse of encoding each prompt once."""
-    rows = torch.tensor(index, dtype=torch.long)
     forms = {"tokens": stream.tokens, "mask": stream.mask, "pooled": stream.pooled}
-    return Stream(
-        **{
-            form: value.index_select(0, rows.to(value.device, non_blocking=True))
-            for form, value in forms.items()
-            if value is not None
-        }
-    )
+    there = {form: value for form, value in forms.items() if value is not None}
+    device = next(iter(there.values())).device
+    rows = torch.tensor(index, dtype=torch.long).to(device, non_blocking=True)
+    return Stream(**{form: value.index_select(0, rows) for form, value in there.items()})
 
 
 def repeated(stream: Stream, n: int) -> Stream:
