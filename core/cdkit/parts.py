@@ -32,7 +32,7 @@ from cdkit.heard import heard
 from cdkit.judging import Acting, Examinee, Metric
 from cdkit.kernels import adds, layer_normed, plus, suits, woven
 from cdkit.learning import Callback, Dataset, Example
-from cdkit.pretrained import cached_model, missing_model, model_folder, read_json
+from cdkit.pretrained import cached_dataset, cached_model, missing_model, model_folder, read_json
 from cdkit.residual import residual
 from cdkit.site import Layout, Site, SiteKind
 
@@ -100,6 +100,7 @@ __all__ = [
     "biasless",
     "by_kernel",
     "cache_folder",
+    "cached_dataset",
     "cached_model",
     "geglu",
     "heard",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cdkit.errors import EnvironmentFault
 
@@ -33,13 +33,22 @@ def model_folder(model: str, shipped: Collection[str]) -> Path | None:
 
 def cached_model(name: str) -> Path | None:
     """The folder of a model in the local Hugging Face cache, by `owner/name`; None if it is not there."""
+    return _cached(name, "model")
+
+
+def cached_dataset(name: str) -> Path | None:
+    """The folder of a data set in the local Hugging Face cache, by `owner/name`; None if it is not there."""
+    return _cached(name, "dataset")
+
+
+def _cached(name: str, kind: Literal["model", "dataset"]) -> Path | None:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII) or ".." in name:
         return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, local_files_only=True))  # nosec B615 # the cache of this machine
+        return Path(snapshot_download(name, repo_type=kind, local_files_only=True))  # nosec B615 # the cache of this machine
     except LocalEntryNotFoundError:
         return None
 

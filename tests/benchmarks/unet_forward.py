@@ -24,6 +24,11 @@ def apart(found: Tensor, wanted: Tensor) -> float:
     return float((found.float() - wanted).norm() / wanted.norm())
 
 
+def lowered_inputs(batch: int, size: int = 64) -> tuple[Tensor, Tensor, Tensor]:
+    x, t, tokens = inputs(batch, size)
+    return x.bfloat16().to(memory_format=torch.channels_last), t, tokens.bfloat16()
+
+
 def main() -> None:
     asked = argparse.ArgumentParser()
     for name, default in (("--sizes", [64]), ("--batches", [2, 16]), ("--compiled", [2])):
@@ -55,10 +60,13 @@ def main() -> None:
             x, tokens = x.bfloat16(), tokens.bfloat16()
             note(f"peer eager, {size}, batch {batch}, ms", milliseconds(lambda x=x, t=t, c=tokens: peer(x, t, c).sample, 8, 3))
     peer = peer.to(memory_format=torch.channels_last)
+    for size in options.sizes:
+        for batch in options.batches:
+            x, t, tokens = lowered_inputs(batch, size)
+            passed = recorded(lambda x=x, t=t, c=tokens: peer(x, t, c).sample)
+            note(f"peer in a graph, {size}, batch {batch}, ms", milliseconds(passed))
     for batch in options.compiled:
-        x, t, tokens = inputs(batch)
-        x, tokens = x.bfloat16().to(memory_format=torch.channels_last), tokens.bfloat16()
-        note(f"peer in a graph, batch {batch}, ms", milliseconds(recorded(lambda x=x, t=t, c=tokens: peer(x, t, c).sample)))
+        x, t, tokens = lowered_inputs(batch)
         began = time.perf_counter()
         compiled = torch.compile(peer, mode="reduce-overhead")
         compiled(x, t, tokens)
