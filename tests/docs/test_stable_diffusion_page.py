@@ -135,7 +135,7 @@ def run(command: str) -> str:
     return done.output
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:safetensors.*")
 def test_every_command_of_the_page_runs(desk: Path) -> None:
     lora(desk / "house-style.safetensors")

@@ -55,7 +55,7 @@ def test_the_code_is_as_short_as_it_says() -> None:
     assert len([line for line in code.splitlines() if line.strip()]) <= LONGEST
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_followed_to_the_letter_it_ends_with_a_picture(tmp_path: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
         ["bash", "-c", script()], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False

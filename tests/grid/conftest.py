@@ -79,7 +79,7 @@ def case_of(backbone: str, *injectors: str) -> InjectorCase:
 LARGE = {"controlnet"}  # two networks in one
 
 
-@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.long] * (name in LARGE)) for name in BACKBONES])
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in BACKBONES])
 def backbone(request: pytest.FixtureRequest) -> str:
     return request.param
 

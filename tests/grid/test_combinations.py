@@ -67,7 +67,7 @@ def proof_of(backbone: str, told: Told, parts: Mapping[tuple[str, str], Any] | N
 
 @pytest.mark.parametrize("told", COMBINATIONS.values(), ids=COMBINATIONS)
 @pytest.mark.parametrize(
-    "backbone", [pytest.param(name, marks=[pytest.mark.long] * (name not in ("unet", "mmdit"))) for name in BACKBONES]
+    "backbone", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("unet", "mmdit"))) for name in BACKBONES]
 )
 def test_every_method_of_a_combination_reaches_the_output(backbone: str, told: Told) -> None:
     proof = proof_of(backbone, told)

@@ -26,10 +26,10 @@ def test_the_grid_spans_all_that_is_installed(installed: Registry, spread: dict[
 
 MARKS = {
     "compile": [pytest.mark.slow],  # seconds for each pair
-    "adaptable": [pytest.mark.long],  # a forward for every layer
-    "devices": [pytest.mark.long],  # and these three build and draw several times over
-    "copies": [pytest.mark.long],
-    "dtypes": [pytest.mark.long],
+    "adaptable": [pytest.mark.slow],  # a forward for every layer
+    "devices": [pytest.mark.slow],  # and these three build and draw several times over
+    "copies": [pytest.mark.slow],
+    "dtypes": [pytest.mark.slow],
 }
 
 

@@ -48,7 +48,7 @@ def ran(*command: str, folder: Path, environment: dict[str, str]) -> str:
 OFTEN = ("text_encoder", "injector")  # tried at every run of the tests; the others by `make slow`, ten seconds each
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [pytest.param(what, marks=[] if what in OFTEN else [pytest.mark.slow]) for what in WHAT])
 def test_what_is_written_is_green(what: str, tmp_path: Path) -> None:
     """Its own tests pass at the first pytest, and so does every check from a shell."""

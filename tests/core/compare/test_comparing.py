@@ -113,7 +113,7 @@ def test_one_changed_arm_is_run_and_no_other(written: Write, tmp_path: Path) -> 
     assert {line.split(", ")[0].split(": ")[-1] for line in said} == {"told"}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_interrupted_comparison_ends_the_same(written: Write, tmp_path: Path) -> None:
     path = written()
     whole, _ = compared(path, tmp_path / "whole")

@@ -78,14 +78,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(arguments, folder, result, (folder / "report.html").read_text(encoding="utf-8"))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_command_can_be_given_again(made: Made) -> None:
     found = re.search(r"<h2>How it was made</h2>\s*<pre>(.*?)</pre>", made.page, re.DOTALL)
     assert found is not None
     assert shlex.split(unescape(found[1])) == ["cdkit", "compare", *made.arguments]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_where_each_word_acts(made: Made) -> None:
     told = made.result["arms"]["asked"]["words"]
     assert told["prompt"] == "手写的五", "the one of most words"

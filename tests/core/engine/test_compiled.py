@@ -116,7 +116,7 @@ def test_a_block_that_hides_its_signals_is_compiled_as_it_is(tiny: Tiny) -> None
     assert slot.key == slot.site.name
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("recompute", [False, True])
 def test_a_training_learns_the_same(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, recompute: bool) -> None:
     """With grids of samples between, drawn by the code."""

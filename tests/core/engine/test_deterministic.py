@@ -14,7 +14,7 @@ import torch
 from cdkit.engine.device import be_deterministic
 from cdkit.errors import EnvironmentFault
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 DIGITS = Path(__file__).parents[3] / "specs" / "digits.yaml"
 TINY = ("backbone.width=8", "backbone.heads=1", "train.batch=4", "train.steps=3", "train.warmup=1", "train.sample_every=0")

@@ -140,7 +140,7 @@ def loss_of(run: Run, spec: Spec) -> float:
         return float(torch.stack([training_loss(model, batches[step], 1, CPU, device) for step in range(40)]).mean())
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_eight_pictures_are_learned_by_heart_with_their_captions(tmp_path: Path, tiny: Tiny) -> None:
     """300 steps: the loss falls to a fraction, and captions of other pictures raise it."""
     options = (

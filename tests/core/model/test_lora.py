@@ -197,7 +197,7 @@ def test_a_target_that_means_nothing_is_refused_with_what_there_is() -> None:
         model_of("unet", "lora={targets: []}")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_it_may_be_compiled() -> None:
     model = model_of("unet")
     grown(model)

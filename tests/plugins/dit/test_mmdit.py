@@ -67,7 +67,7 @@ def picture(n: int = 2) -> tuple[Tensor, Tensor]:
     return rand(n, *SAMPLE), torch.linspace(0, 999, n, dtype=torch.float64)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_it_keeps_the_promises_of_a_backbone(depth: int, qk_norm: bool) -> None:

@@ -80,7 +80,7 @@ def inner(factory: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("factory", "exceptions"), [pytest.param(*row, id=repr(row[0]), marks=[pytest.mark.long] * inner(row[0])) for row in KIT]
+    ("factory", "exceptions"), [pytest.param(*row, id=repr(row[0]), marks=[pytest.mark.slow] * inner(row[0])) for row in KIT]
 )
 def test_conformance(factory: Any, exceptions: dict[str, str]) -> None:
     check_injector(factory, exceptions=exceptions)

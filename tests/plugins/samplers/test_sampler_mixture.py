@@ -85,7 +85,7 @@ def check(samples: Tensor) -> None:
         check_mode(found[~first], mixture.means[1], COVARIANCES[1])
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "schedule"),
     [(Ddpm(), "flow"), (Ddpm(), "cosine"), (Ddim(eta=1.0), "flow"), (EulerAncestral(), "flow"), (Dpmpp2mSde(), "flow")],
