@@ -9,73 +9,23 @@ comes again, which is why a stream is read here in our order.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from functools import cached_property
-from importlib import import_module
-from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
 from cdkit.hooks import Trial, hookimpl
-from cdkit.parts import (
-    DataError,
-    Dataset,
-    EnvironmentFault,
-    Example,
-    NonNegative,
-    SampleShape,
-    cache_folder,
-    cached_dataset,
-)
+from cdkit.parts import DataError, Dataset, Example, NonNegative, SampleShape
 
 from cdkit_data.captions import unique
 from cdkit_data.fitting import Crop, fitted
-from cdkit_data.parquet import Streamed
+from cdkit_data.hugging_tables import Table, mapped, streamed
 from cdkit_data.pictures import Notes, decode
 from cdkit_data.read_alone import ReadAlone
-from cdkit_data.shard_index import shards_of
 from cdkit_data.splits import Split
 
-RUN = 10_000  # rows that are shuffled as if they were one file
 WHITE = (255, 255, 255)
-NAME = re.compile(r"[\w.-]+/[\w.-]+")
-SAVED = ("state.json", "dataset_dict.json")  # what a folder has that was saved
-
-
-class Table(Protocol):
-    """Rows, each read alone. digest: of all of them. columns: their names."""
-
-    @property
-    def digest(self) -> str: ...
-    @property
-    def columns(self) -> Sequence[str]: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, row: int) -> dict[str, Any]: ...
-    def runs(self, count: int) -> Sequence[int]:
-        """The first `count` rows, cut into what lies together."""
-        ...
-
-
-class Mapped:
-    """A `datasets.Dataset`: Arrow files, mapped into memory."""
-
-    def __init__(self, table: Any, image: str) -> None:
-        library: Any = import_module("datasets")
-        self.columns: Sequence[str] = table.column_names
-        self.table = table.cast_column(image, library.Image(decode=False)) if image in self.columns else table
-        self.digest: str = self.table._fingerprint
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        return self.table[row]
-
-    def runs(self, count: int) -> Sequence[int]:
-        """None, where rows are few enough to be shuffled as a whole."""
-        return () if count <= RUN else [RUN] * (count // RUN) + ([count % RUN] if count % RUN else [])
 
 
 class HuggingFace(Dataset):
@@ -129,7 +79,8 @@ class HuggingFace(Dataset):
 
     @cached_property
     def _splits(self) -> dict[Split, tuple[Table, range]]:
-        tables = self._streamed() if self.stream else self._mapped()
+        columns = unique((self.image, self.column, *self.also))
+        tables = streamed(self.path, columns) if self.stream else mapped(self.path, self.image)
         if "train" not in tables:
             raise DataError(f"{self.path}: has the splits {', '.join(tables)}; expected train among them")
         for table in tables.values():
@@ -149,67 +100,6 @@ class HuggingFace(Dataset):
         for name in (self.image, self.column, *self.also):
             if name not in table.columns:
                 raise DataError(f"{self.path}: has no column {name!r}; it has {', '.join(table.columns)}")
-
-    def _mapped(self) -> dict[str, Table]:
-        library, folder = self._library(), self._folder()
-        try:
-            if folder is not None and any((folder / name).is_file() for name in SAVED):
-                found = library.load_from_disk(str(folder))
-            else:
-                cache = str(cache_folder() / "huggingface")
-                found = library.DatasetDict(
-                    {
-                        name: library.Dataset.from_parquet([str(path) for path in paths], cache_dir=cache)
-                        for name, paths in self._files(folder).items()
-                    }
-                )
-        except (OSError, ValueError, library.exceptions.DatasetsError) as error:
-            raise self._unreadable(error) from error
-        return {
-            name: Mapped(table, self.image) for name, table in (found if isinstance(found, dict) else {"train": found}).items()
-        }
-
-    def _streamed(self) -> dict[str, Table]:
-        columns = unique((self.image, self.column, *self.also))
-        return {name: Streamed(paths, columns) for name, paths in self._files(self._folder()).items()}
-
-    def _files(self, folder: Path | None) -> dict[str, Sequence[Path]]:
-        """Parquet files by split: as Hugging Face names those of a folder, or all of a pattern as one."""
-        if folder is None and not self.path.endswith(".parquet"):
-            raise DataError(
-                f"{self.path}: is no folder here, no pattern of parquet files, and no data set in Hugging Face's cache",
-                hint=f"`hf download {self.path} --repo-type dataset` puts one there" if NAME.fullmatch(self.path) else "",
-            )
-        if folder is None:
-            return {"train": shards_of(self.path)}
-        self._library()
-        named: Any = import_module("datasets.data_files")  # its builders would ask the network, to count that they were used
-        try:
-            told = named.DataFilesDict.from_patterns(
-                named.get_data_patterns(str(folder)), base_path=str(folder), allowed_extensions=[".parquet"]
-            )
-        except (OSError, ValueError) as error:
-            raise self._unreadable(error) from error
-        found: dict[str, Sequence[Path]] = {str(name): [Path(path) for path in paths] for name, paths in told.items() if paths}
-        if not found:
-            raise DataError(f"{self.path}: no parquet file is in it", hint="a folder that `datasets` saved: leave out `stream`")
-        return found
-
-    def _folder(self) -> Path | None:
-        """That `path` names, itself or in Hugging Face's cache; None: it is a pattern."""
-        folder = Path(self.path).expanduser()
-        return folder if folder.is_dir() else cached_dataset(self.path)
-
-    def _library(self) -> Any:
-        try:
-            return import_module("datasets")
-        except ImportError as error:
-            raise EnvironmentFault(
-                f"{self.path}: reading it needs `datasets`", hint='pip install "cdkit[huggingface]"'
-            ) from error
-
-    def _unreadable(self, error: Exception) -> DataError:
-        return error if isinstance(error, DataError) else DataError(f"{self.path}: no data set that can be read: {error}")
 
     def example(self, row: dict[str, Any], name: str) -> Example:
         """A row as an example. DataError that names it."""
