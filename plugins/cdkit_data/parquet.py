@@ -93,7 +93,7 @@ def groups_of(paths: Sequence[Path]) -> NDArray[np.int64]:
         if not found:
             raise DataError(f"{paths[0]}: holds no row, and {len(paths) - 1} more files neither")
         write_bytes(kept, np.array(found, dtype="<i8").tobytes())
-    return np.fromfile(kept, dtype="<i8").reshape(-1, 3)
+    return np.frombuffer(kept.read_bytes(), dtype="<i8").reshape(-1, 3)
 
 
 def _groups_in(file: int, path: Path) -> list[tuple[int, int, int]]:
