@@ -32,7 +32,7 @@ from cdkit.heard import heard
 from cdkit.judging import Acting, Examinee, Metric
 from cdkit.kernels import adds, layer_normed, plus, suits, woven
 from cdkit.learning import Callback, Dataset, Example
-from cdkit.pretrained import cached_dataset, cached_model, missing_model, model_folder, read_json
+from cdkit.pretrained import cached_dataset, cached_model, is_hub_name, missing_model, model_folder, read_json
 from cdkit.residual import residual
 from cdkit.site import Layout, Site, SiteKind
 
@@ -104,6 +104,7 @@ __all__ = [
     "cached_model",
     "geglu",
     "heard",
+    "is_hub_name",
     "joined",
     "layer_normed",
     "layers_of",

@@ -41,8 +41,13 @@ def cached_dataset(name: str) -> Path | None:
     return _cached(name, "dataset")
 
 
+def is_hub_name(name: str) -> bool:
+    """Has it the form `owner/name`?"""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII) is not None and ".." not in name
+
+
 def _cached(name: str, kind: Literal["model", "dataset"]) -> Path | None:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII) or ".." in name:
+    if not is_hub_name(name):
         return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from cdkit.parts import DataError, EnvironmentFault, cache_folder, cached_dataset
+from cdkit.parts import DataError, EnvironmentFault, cache_folder, cached_dataset, is_hub_name
 
 from cdkit_data.parquet import Streamed
 from cdkit_data.shard_index import shards_of
 
 RUN = 10_000  # rows that are shuffled as if they were one file
-NAME = re.compile(r"[\w.-]+/[\w.-]+")
 SAVED = ("state.json", "dataset_dict.json")  # what a folder has that was saved
 
 
@@ -95,17 +93,16 @@ def files_of(path: str, folder: Path | None) -> Mapping[str, Sequence[Path]]:
     """Parquet files by split: of a folder, as Hugging Face names them; of a pattern, all as one."""
     if folder is not None:
         return _named(path, folder)
-    if path.endswith(".parquet"):
+    if path.endswith(".parquet") or set(path) & set("*{") or Path(path).expanduser().is_file():
         return {"train": shards_of(path)}
     raise DataError(
         f"{path}: is no folder here, no pattern of parquet files, and no data set in Hugging Face's cache",
-        hint=f"`hf download {path} --repo-type dataset` puts one there" if NAME.fullmatch(path) else "",
+        hint=f"`hf download {path} --repo-type dataset` puts one there" if is_hub_name(path) else "",
     )
 
 
 def _named(path: str, folder: Path) -> Mapping[str, Sequence[Path]]:
-    _library(path)
-    names: Any = import_module("datasets.data_files")  # its builders would ask the network, to count that they were used
+    names = _library(path, "datasets.data_files")  # its builders would ask the network, to count that they were used
     try:
         patterns = names.get_data_patterns(str(folder))
         told = names.DataFilesDict.from_patterns(patterns, base_path=str(folder), allowed_extensions=[".parquet"])
@@ -117,8 +114,8 @@ def _named(path: str, folder: Path) -> Mapping[str, Sequence[Path]]:
     return found
 
 
-def _library(path: str) -> Any:
+def _library(path: str, module: str = "datasets") -> Any:
     try:
-        return import_module("datasets")
+        return import_module(module)
     except ImportError as error:
         raise EnvironmentFault(f"{path}: reading it needs `datasets`", hint='pip install "cdkit[huggingface]"') from error

@@ -11,7 +11,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from cdkit.parts import DataError, EnvironmentFault
+from cdkit.parts import DataError
+
+from cdkit_data.parquet import parquet_library
 
 LARGEST = 512 << 20  # bytes
 
@@ -91,13 +93,10 @@ def _csv(path: Path) -> Iterator[Line]:
 
 
 def _parquet(path: Path) -> Iterator[Line]:
+    library, unreadable = parquet_library(path)
     try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise EnvironmentFault(f"{path}: reading parquet needs pyarrow", hint='pip install "cdkit[parquet]"') from error
-    try:
-        rows = parquet.read_table(path).to_pylist()
-    except (ArrowException, OSError) as error:
+        rows = library.read_table(path).to_pylist()
+    except unreadable as error:
         raise DataError(f"{path}: not a parquet file that can be read ({error})"[:300]) from error
     for number, fields in enumerate(rows, start=1):
         yield Line(path, number, fields)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cdkit.parts import DataError, cache_folder
+from cdkit.parts import DataError, EnvironmentFault, cache_folder
 from numpy.typing import NDArray
 
 from cdkit_data.cache import say, write_bytes
@@ -19,6 +18,7 @@ from cdkit_data.shard_index import print_of
 
 KEPT = 17  # groups of rows in memory: those of a window of training's order, and the next window's first
 LARGEST = 1 << 27  # bytes of a group
+GROUP = 3 * 8  # bytes that are kept of one
 
 
 class Streamed:
@@ -30,14 +30,10 @@ class Streamed:
     def __init__(self, paths: Sequence[Path], columns: Sequence[str]) -> None:
         self.paths, self.read = tuple(paths), tuple(columns)
         self.digest = print_of(paths)
-        self.groups = groups_of(paths)
+        self.groups = groups_of(self.paths, self.digest)
+        self.columns: Sequence[str] = tuple(opened(self.paths[0]).schema_arrow.names)
         self.ends = list(accumulate(int(rows) for rows in self.groups[:, 2]))
         self._kept: OrderedDict[int, Any] = OrderedDict()
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """Of the first file."""
-        return tuple(opened(self.paths[0]).schema_arrow.names)
 
     def __len__(self) -> int:
         return self.ends[-1]
@@ -63,9 +59,10 @@ class Streamed:
         return self._kept[group]
 
     def _load(self, path: Path, number: int) -> Any:
+        file, (_, unreadable) = opened(path), parquet_library(path)
         try:
-            found = opened(path).read_row_group(number, columns=list(self.read), use_threads=False)
-        except (OSError, ValueError) as error:
+            found = file.read_row_group(number, columns=list(self.read), use_threads=False)
+        except unreadable as error:
             raise DataError(f"{path}: rows of group {number} cannot be read: {error}") from error
         if missing := set(self.read) - set(found.column_names):
             raise DataError(f"{path}: has no column {', '.join(sorted(missing))}, which other files have")
@@ -75,25 +72,37 @@ class Streamed:
         return {**self.__dict__, "_kept": OrderedDict()}
 
 
+def parquet_library(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
+    """pyarrow's module for parquet, and what it raises where a file cannot be read. EnvironmentFault where it is missing."""
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise EnvironmentFault(f"{path}: reading parquet needs pyarrow", hint='pip install "cdkit[parquet]"') from error
+    return parquet, (ArrowException, OSError)
+
+
 def opened(path: Path) -> Any:
     """A parquet file. DataError where it is none."""
-    library: Any = import_module("pyarrow.parquet")
+    library, unreadable = parquet_library(path)
     try:
         return library.ParquetFile(path, pre_buffer=False)
-    except (OSError, ValueError) as error:
+    except unreadable as error:
         raise DataError(f"{path}: cannot be read as parquet: {error}") from error
 
 
-def groups_of(paths: Sequence[Path]) -> NDArray[np.int64]:
-    """(N, 3): of every group of rows its file, its number in it, and its rows. Looked up once, until a file changes."""
-    kept = cache_folder() / "shards" / f"{print_of(paths)}.groups"
+def groups_of(paths: Sequence[Path], digest: str) -> NDArray[np.int64]:
+    """(N, 3): of every group of rows its file, its number in it, and its rows. Looked up once for a digest of the files."""
+    kept = cache_folder() / "shards" / f"{digest}.groups"
     if not kept.is_file():
         say(f"looking how many rows {len(paths)} parquet files have; this is kept in {kept}")
         found = [group for file, path in enumerate(paths) for group in _groups_in(file, path)]
         if not found:
             raise DataError(f"{paths[0]}: holds no row, and {len(paths) - 1} more files neither")
         write_bytes(kept, np.array(found, dtype="<i8").tobytes())
-    return np.frombuffer(kept.read_bytes(), dtype="<i8").reshape(-1, 3)
+    content = kept.read_bytes()
+    if not content or len(content) % GROUP:
+        raise DataError(f"{kept}: is damaged", hint="delete it; it is made again")
+    return np.frombuffer(content, dtype="<i8").reshape(-1, 3)
 
 
 def _groups_in(file: int, path: Path) -> list[tuple[int, int, int]]:

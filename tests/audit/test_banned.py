@@ -57,7 +57,6 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("core/cdkit/cli/app.py", "import_module"): "of our own verbs, which are files beside it",
     ("core/cdkit/__init__.py", "import_module"): "of our own modules, at first use",
     ("core/cdkit/compare/on_ray.py", "import_module"): "of ray, which those who check types need not install",
-    ("plugins/cdkit_data/parquet.py", "import_module"): "of pyarrow, an extra, likewise",
     ("plugins/cdkit_data/hugging_tables.py", "import_module"): "of datasets, an extra, which those who check types need not install",
     ("plugins/cdkit_data/emoji_kept.py", "np.load"): "an .npz that we wrote, allow_pickle=False",
 }  # fmt: skip
