@@ -139,7 +139,7 @@ def averaged_at(run: Path, length: float) -> dict[str, Tensor]:
     made: dict[str, Tensor] = {}
     for (path, told), weight in zip(snapshots, weights, strict=True):
         with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118
+            for key in file.keys():  # noqa: SIM118  # it is no mapping
                 prefix, _, name = key.partition("|")
                 if prefix == told:
                     made[name] = made.get(name, 0) + float(weight) * file.get_tensor(key).double()
