@@ -30,7 +30,7 @@ from cdkit.foreign import Files, Foreign, Format, LoraKey, LoraNames, LoraPart
 from cdkit.geglu import geglu
 from cdkit.heard import heard
 from cdkit.judging import Acting, Examinee, Metric
-from cdkit.kernels import adds, layer_normed, plus, suits, woven
+from cdkit.kernels import adds, layer_normed, plus, suits, summed_product, sums, woven
 from cdkit.learning import Callback, Dataset, Example
 from cdkit.pretrained import cached_dataset, cached_model, is_hub_name, missing_model, model_folder, read_json
 from cdkit.residual import residual
@@ -115,6 +115,8 @@ __all__ = [
     "read_json",
     "residual",
     "suits",
+    "summed_product",
+    "sums",
     "woven",
 ]
 

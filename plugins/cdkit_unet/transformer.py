@@ -6,7 +6,7 @@ something, so here it is a site: `attend`.
 
 from __future__ import annotations
 
-from cdkit.parts import Signals, adds, by_kernel, heard, plus, residual
+from cdkit.parts import Signals, adds, by_kernel, heard, plus, residual, summed_product, sums
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +16,8 @@ from cdkit_unet.common import Common
 from cdkit_unet.feedforward import FeedForward
 from cdkit_unet.rows import repeated
 from cdkit_unet.zero import zeroed
+
+FEWEST, DEEPEST = 2048, 1024  # rows and columns from and up to which an H100 is sooner with one kernel than with two
 
 
 class TransformerBlock(nn.Module):
@@ -65,17 +67,23 @@ class SpatialTransformer(nn.Module):
         self.proj_out = zeroed(_projection(common, channels))
 
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
-        tokens = self.proj_in(rearrange(by_kernel(self.norm, h), "b c h w -> b (h w) c"))
+        tokens = self.proj_in(_rows_of(by_kernel(self.norm, h)))
         for block in self.blocks:
             tokens = block(tokens, emb, signals)
         return self._added(repeated(h, emb), tokens)
 
     def _added(self, h: Tensor, tokens: Tensor) -> Tensor:
-        """h + proj_out(tokens): the bias is added with h where it may."""
-        bias = self.proj_out.bias
+        """h + proj_out(tokens): in one kernel where it may, or the bias is added with h."""
+        bias, weight = self.proj_out.bias, self.proj_out.weight.flatten(1)
         if bias is None or heard(self.proj_out) or not adds(h):
             return h + _map_of(self.proj_out(tokens), h)
-        return plus(h, _map_of(F.linear(tokens, self.proj_out.weight.flatten(1)), h), bias)
+        if sums(weight, bias, rows := _rows_of(h), fewest=FEWEST, deepest=DEEPEST):
+            return _map_of(summed_product(tokens, weight, bias, rows), h)
+        return plus(h, _map_of(F.linear(tokens, weight), h), bias)
+
+
+def _rows_of(h: Tensor) -> Tensor:
+    return rearrange(h, "b c h w -> b (h w) c")
 
 
 def _map_of(tokens: Tensor, like: Tensor) -> Tensor:

@@ -7,12 +7,15 @@ from cdkit.kernels.gate import gelu_gate
 from cdkit.kernels.norm import joined_normalised, joins, normalised, suits
 from cdkit.kernels.phases import woven
 from cdkit.kernels.plus import adds, plus
+from cdkit.kernels.product import gated_product, gates, summed_product, sums
 from cdkit.kernels.rows import layer_normed, opened, opens
 from cdkit.kernels.switch import fast, is_fast, takes
 
 __all__ = [
     "adds",
     "fast",
+    "gated_product",
+    "gates",
     "gelu_gate",
     "is_fast",
     "joined_normalised",
@@ -23,6 +26,8 @@ __all__ = [
     "opens",
     "plus",
     "suits",
+    "summed_product",
+    "sums",
     "takes",
     "woven",
 ]
