@@ -7,7 +7,7 @@ calls ping-pong. One warp more fetches what they multiply into a ring of places.
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false, reportUntypedFunctionDecorator=false
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportArgumentType=false, reportMissingTypeStubs=false, reportAssignmentType=false, reportCallIssue=false
-# pyright: reportPossiblyUnbound=false, reportGeneralTypeIssues=false
+# pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 # Gluon's functions are compiled from their source: their parameters are pointers, numbers and compile-time constants.
 
 from __future__ import annotations
@@ -201,7 +201,8 @@ def launch(x: Tensor, weight: Tensor, bias: Tensor, more: Tensor | None) -> Tens
     tiles = cdiv(m, ROWS) * cdiv(n, wide)
     _product[(min(tiles, _multiprocessors(x.device)),)](
         _tiled(x, ROWS, DEPTH), _tiled(weight, HALF, DEPTH), _tiled(out, ROWS, wide),
-        _tiled(out if more is None else more, ROWS, wide), bias, m, n, k, ROWS=ROWS, HALF=HALF, DEPTH=DEPTH, PLACES=PLACES[gated], GATED=gated, ADDED=not gated,
+        _tiled(out if more is None else more, ROWS, wide), bias, m, n, k,
+        ROWS=ROWS, HALF=HALF, DEPTH=DEPTH, PLACES=PLACES[gated], GATED=gated, ADDED=not gated,
         GROUP_REGISTERS=REGISTERS["group"], FETCH_REGISTERS=REGISTERS["fetch"], num_warps=4, maxnreg=REGISTERS["kernel"],
     )  # fmt: skip
     return out
