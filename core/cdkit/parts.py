@@ -30,7 +30,7 @@ from cdkit.foreign import Files, Foreign, Format, LoraKey, LoraNames, LoraPart
 from cdkit.geglu import geglu
 from cdkit.heard import heard
 from cdkit.judging import Acting, Examinee, Metric
-from cdkit.kernels import adds, layer_normed, plus, suits, summed_product, sums, woven
+from cdkit.kernels import adds, attended, attends, layer_normed, plus, stem, suits, summed_product, sums, woven
 from cdkit.learning import Callback, Dataset, Example
 from cdkit.pretrained import cached_dataset, cached_model, is_hub_name, missing_model, model_folder, read_json
 from cdkit.residual import residual
@@ -97,6 +97,8 @@ __all__ = [
     "activated",
     "added",
     "adds",
+    "attended",
+    "attends",
     "biasless",
     "by_kernel",
     "cache_folder",
@@ -114,6 +116,7 @@ __all__ = [
     "plus",
     "read_json",
     "residual",
+    "stem",
     "suits",
     "summed_product",
     "sums",

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from cdkit.parts import Passing, Settling, Signals, passes
+from cdkit.parts import Passing, Settling, Signals, passes, stem
 from torch import Tensor, nn
 
 from cdkit_unet.common import Common
@@ -74,7 +74,7 @@ class Half(nn.Module, Settling):
         if they do not differ before the first transformer's words."""
         check_size(x, self.multiple)
         pictures, moment = self._started(x, t, partial(self._embedded, signals=signals))
-        return self.input_site(self.stem(pictures), signals, moment.emb), moment
+        return self.input_site(stem(self.stem, pictures), signals, moment.emb), moment
 
     def _started(self, x: Tensor, t: Tensor | Moment, embedded: Callable[[Tensor, torch.dtype], Tensor]) -> tuple[Tensor, Moment]:
         """The pictures, each once if it may be, and the moment."""

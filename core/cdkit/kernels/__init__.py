@@ -9,10 +9,14 @@ from cdkit.kernels.phases import woven
 from cdkit.kernels.plus import adds, plus
 from cdkit.kernels.product import gated_product, gates, summed_product, sums
 from cdkit.kernels.rows import layer_normed, opened, opens
+from cdkit.kernels.stem import stem
 from cdkit.kernels.switch import fast, is_fast, takes
+from cdkit.kernels.words import attended, attends
 
 __all__ = [
     "adds",
+    "attended",
+    "attends",
     "fast",
     "gated_product",
     "gates",
@@ -25,6 +29,7 @@ __all__ = [
     "opened",
     "opens",
     "plus",
+    "stem",
     "suits",
     "summed_product",
     "sums",

@@ -9,7 +9,7 @@ import json
 import sys
 
 import torch
-from cdkit.kernels import gate_triton, norm_launch, normalised, phases_triton, rows_triton, woven
+from cdkit.kernels import gate_triton, norm_launch, normalised, phases_triton, rows_triton, stem_triton, words_triton, woven
 from cdkit.kernels.gate_triton import GeluGateFunction
 from cdkit.kernels.norm_function import GroupNormFunction
 from cdkit.kernels.phases_triton import WovenFunction
@@ -74,6 +74,15 @@ def two(shape: tuple[int, ...], more: int, groups: int) -> float:
     return apart(found, normalised(both.double(), groups, w.double(), b.double(), eps=1e-5, silu=True))
 
 
+def attention(words: int, width: int) -> float:
+    """Keys and values as parts of one matrix, and more queries than a program takes at a time."""
+    q, both = torch.randn(2, 150, 3 * width), torch.randn(2, words, 6 * width)
+    k, v = both.chunk(2, -1)
+    q64, k64, v64 = (x.double().unflatten(-1, (3, width)).transpose(1, 2) for x in (q, k, v))
+    wanted = F.scaled_dot_product_attention(q64, k64, v64).transpose(1, 2).flatten(2)
+    return apart(words_triton.launch(q, k, v, 3), wanted)
+
+
 def main() -> None:
     torch.manual_seed(0)
     found: dict[str, float] = {}
@@ -120,6 +129,15 @@ def main() -> None:
     found["phases, gradients"] = worst(WovenFunction.apply(phases, bias), woven(phases64, bias64), inputs)
     phases, bias = phases.detach(), bias.detach()
     found["phases, bias"] = apart(phases_triton.launch(phases, bias[:3]), woven(phases.double(), bias[:3].double()))
+    for enough in (stem_triton.ENOUGH, 1):
+        stem_triton.ENOUGH = enough
+        x, w, b = torch.randn(2, 4, 7, 9), torch.randn(70, 4, 3, 3), torch.randn(70)
+        x, w = (each.to(memory_format=torch.channels_last) for each in (x, w))
+        found[f"stem, {enough}"] = apart(stem_triton.launch(x, w, b), F.conv2d(x.double(), w.double(), b.double(), padding=1))
+    for enough in (words_triton.ENOUGH, 1):
+        words_triton.ENOUGH = enough
+        for words, width in ((77, 40), (1, 8), (16, 16), (128, 80), (33, 64)):
+            found[f"attention, {words} words, heads of {width}, {enough}"] = attention(words, width)
     json.dump(found, sys.stdout)
 
 
