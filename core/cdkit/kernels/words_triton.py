@@ -37,8 +37,10 @@ def _attended(
     of two."""
     head, b = tl.program_id(0), tl.program_id(2)
     row = tl.num_programs(0) * D
-    q, out = (each + b.to(tl.int64) * N * row + head * D for each in (q, out))
-    k, v = k + b.to(tl.int64) * k_batch + head * D, v + b.to(tl.int64) * v_batch + head * D
+    q += b.to(tl.int64) * N * row + head * D
+    out += b.to(tl.int64) * N * row + head * D
+    k += b.to(tl.int64) * k_batch + head * D
+    v += b.to(tl.int64) * v_batch + head * D
     d, first = tl.arange(0, WIDTH), tl.arange(0, FIRST)
     keys, values = _rows(k, first, L, k_row, d, D), _rows(v, first, L, v_row, d, D)
     if SECOND:
