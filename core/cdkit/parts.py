@@ -30,7 +30,20 @@ from cdkit.foreign import Files, Foreign, Format, LoraKey, LoraNames, LoraPart
 from cdkit.geglu import geglu
 from cdkit.heard import heard
 from cdkit.judging import Acting, Examinee, Metric
-from cdkit.kernels import adds, attended, attends, layer_normed, plus, stem, suits, summed_product, sums, woven
+from cdkit.kernels import (
+    adds,
+    attended,
+    attends,
+    layer_normed,
+    plus,
+    self_attended,
+    self_attends,
+    stem,
+    suits,
+    summed_product,
+    sums,
+    woven,
+)
 from cdkit.learning import Callback, Dataset, Example
 from cdkit.pretrained import cached_dataset, cached_model, is_hub_name, missing_model, model_folder, read_json
 from cdkit.residual import residual
@@ -116,6 +129,8 @@ __all__ = [
     "plus",
     "read_json",
     "residual",
+    "self_attended",
+    "self_attends",
     "stem",
     "suits",
     "summed_product",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from cdkit.parts import Joined, SelfAttending, Settling
+from cdkit.parts import Joined, SelfAttending, Settling, self_attended, self_attends
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,17 +27,17 @@ class SelfAttention(nn.Module, SelfAttending, Settling):
         self.together: Tensor | None = None  # the three projections as one matrix, once they are settled
 
     def forward(self, joined: Joined, n: int) -> Tensor:
-        own, k, v = self._projected(joined.tokens, n)
-        q = self._split(own)
-        k, v = joined.with_own(k, v)
-        out = F.scaled_dot_product_attention(q, self._split(k), self._split(v), attn_mask=over_keys(joined.mask))
+        tokens, together = joined.tokens, self._projected(joined.tokens, n)
+        if together is not None and joined.mask is None and joined.keys is None and self_attends(together, self.heads):
+            return self_attended(together, self.heads)
+        made = (self.to_q(tokens[:, :n]), self.to_k(tokens), self.to_v(tokens)) if together is None else together.chunk(3, dim=-1)
+        q, (k, v) = made[0], joined.with_own(*made[1:])
+        out = F.scaled_dot_product_attention(*map(self._split, (q, k, v)), attn_mask=over_keys(joined.mask))
         return rearrange(out, "b heads n d -> b n (heads d)")
 
-    def _projected(self, tokens: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        if self.together is not None and tokens.shape[1] == n:
-            q, k, v = F.linear(tokens, self.together).chunk(3, dim=-1)
-            return q, k, v
-        return self.to_q(tokens[:, :n]), self.to_k(tokens), self.to_v(tokens)
+    def _projected(self, tokens: Tensor, n: int) -> Tensor | None:
+        """Queries, keys and values (B, N, 3 C) in one product, where all rows ask."""
+        return F.linear(tokens, self.together) if self.together is not None and tokens.shape[1] == n else None
 
     def settle(self) -> None:
         """Queries, keys and values in one product; each projection's weight is a part of the one matrix."""

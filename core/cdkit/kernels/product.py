@@ -5,15 +5,12 @@ Only where no gradient is asked for: one needs what is not written.
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor
 
-from cdkit.kernels.switch import takes, triton_version
+from cdkit.kernels.hopper import gluon_knows
+from cdkit.kernels.switch import takes
 
-HOPPER = (9, 0)
-GLUON = (3, 6)  # the first Triton whose Gluon has what the kernel is written in
 DTYPES = (torch.bfloat16, torch.float16)
 
 
@@ -24,7 +21,7 @@ def gates(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 def gated_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(..., K) -> (..., N): value * gelu(gate) of x weight^T + bias, weight (2 N, K) and bias (2 N,) values first (Shazeer 2020,
-    arXiv 2002.05202). The sum is float32's until it is gated; gelu's share of a number is right to 7e-4 of itself, a third of
+    arXiv 2002.05202). The sum is float32's until it is gated; gelu's share of a number is right to 7e-4 of itself, a fifth of
     what bfloat16 rounds by.
     """
     from cdkit.kernels.product_gluon import launch
@@ -51,7 +48,7 @@ def _suits(rows: Tensor, weight: Tensor) -> bool:
     return (
         takes(rows)
         and not torch.is_grad_enabled()
-        and _knows(rows.device)
+        and gluon_knows(rows.device)
         and rows.dtype == weight.dtype
         and rows.dtype in DTYPES
         and rows.is_contiguous()
@@ -60,8 +57,3 @@ def _suits(rows: Tensor, weight: Tensor) -> bool:
         and weight.shape[-1] % 8 == 0
         and len(weight) % 16 == 0
     )
-
-
-@cache
-def _knows(device: torch.device) -> bool:
-    return torch.cuda.get_device_capability(device) == HOPPER and triton_version() >= GLUON

@@ -28,9 +28,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-# Triton 3.8 gave the two other names, and 3.9 takes no others.
-fetch = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
-put = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global
+from cdkit.kernels.gluon_names import fetch, put
 
 ROWS = 128  # of a tile of the answer
 HALF = 64  # columns: a tile has two halves, side by side, or values and their gates

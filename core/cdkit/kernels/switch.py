@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from torch import Tensor
@@ -37,13 +36,3 @@ def takes(h: Tensor) -> bool:
 def has_triton() -> bool:
     """Triton comes with PyTorch for NVIDIA's GPUs, and not with the others."""
     return find_spec("triton") is not None
-
-
-@cache
-def triton_version() -> tuple[int, int]:
-    """The installed Triton's first two numbers; (0, 0) without one."""
-    try:
-        first, second = version("triton").split(".")[:2]
-    except PackageNotFoundError:
-        return 0, 0
-    return int(first), int(second)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-ROWS = 128  # queries at a time
+ROWS = 64  # queries at a time
 ENOUGH = 1024  # programs: with more than twice that, each takes several rounds
 LOG2E = 1.4426950408889634
 
@@ -71,11 +71,10 @@ def launch(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     first = max(16, 1 << words.bit_length() - 1)
     second = max(16, triton.next_power_of_2(words - first)) if words > first else 0
     blocks = triton.cdiv(n, ROWS)
-    rounds = max(1, min(8, blocks, triton.next_power_of_2(blocks * b * heads // ENOUGH) // 2))
+    rounds = max(1, min(8, triton.next_power_of_2(blocks * b * heads // ENOUGH + 1) // 2))
     out = torch.empty_like(q)
     _attended[(heads, triton.cdiv(blocks, rounds), b)](
         q, k, v, out, n, words, k.stride(0), k.stride(1), v.stride(0), v.stride(1), LOG2E * width**-0.5,
         D=width, WIDTH=max(16, triton.next_power_of_2(width)), FIRST=first, SECOND=second, ROUNDS=rounds, ROWS=ROWS,
-        num_warps=4 if width <= 64 else 8,
     )  # fmt: skip
     return out

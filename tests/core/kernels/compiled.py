@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import triton
-from cdkit.kernels import product_gluon, stem_triton, words_triton
+from cdkit.kernels import product_gluon, self_attention_gluon, stem_triton, words_triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.experimental.gluon import language as gl
@@ -43,6 +43,17 @@ def product(gated: bool) -> dict[str, Any]:
     return made(source, num_warps=4, maxnreg=product_gluon.REGISTERS["kernel"])
 
 
+def self_attention() -> dict[str, Any]:
+    kernel = self_attention_gluon
+    constants: dict[str, Any] = {name: getattr(kernel, name) for name in ("GROUPS", "WIDTH", "ROWS", "KEYS", "PLACES")}
+    constants |= {f"{of.upper()}_REGISTERS": kernel.REGISTERS[of] for of in ("group", "fetch")}
+    tiles = {"left": (32, kernel.LEFT), "right": (16, kernel.RIGHT), "values": (64, kernel.VALUES)}
+    signature = {name: f"tensordesc<bf16[{kernel.KEYS}, {wide}],{layout!r}>" for name, (wide, layout) in tiles.items()}
+    signature |= {"together": "*bf16", "out": "*bf16", **dict.fromkeys(("N", "C", "heads"), "i32"), "scale": "fp32"}
+    source = GluonASTSource(kernel._self_attention, signature | dict.fromkeys(constants, "constexpr"), constexprs=constants)
+    return made(source, num_warps=4, maxnreg=kernel.REGISTERS["kernel"])
+
+
 def attention(second: int) -> dict[str, Any]:
     constants = {"D": 40, "WIDTH": 64, "FIRST": 64, "SECOND": second, "ROUNDS": 2, "ROWS": words_triton.ROWS}
     signature = dict.fromkeys(("q", "k", "v", "out"), "*bf16")
@@ -60,6 +71,7 @@ json.dump(
     {
         "gated product": product(True),
         "summed product": product(False),
+        "self-attention": self_attention(),
         "few words": attention(0),
         "some words": attention(16),
         "stem": stem(),

@@ -31,10 +31,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 
 def test_all_multiply_on_the_tensor_cores_and_fit(made: dict[str, dict[str, Any]]) -> None:
-    assert len(made) == 5
+    assert len(made) == 6
     assert all("wgmma.mma_async" in each["words"] for each in made.values())
     assert all(each["shared"] <= SHARED for each in made.values())
 
 
-def test_products_deal_out_registers_and_fetch_by_tiles(made: dict[str, dict[str, Any]]) -> None:
-    assert all({"setmaxnreg", "cp.async.bulk.tensor"} <= {*made[f"{kind} product"]["words"]} for kind in ("gated", "summed"))
+@pytest.mark.parametrize("kernel", ["gated product", "summed product", "self-attention"])
+def test_what_is_in_gluon_deals_out_registers_and_fetches_by_tiles(made: dict[str, dict[str, Any]], kernel: str) -> None:
+    assert {"setmaxnreg", "cp.async.bulk.tensor"} <= {*made[kernel]["words"]}
