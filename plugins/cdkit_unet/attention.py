@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-from cdkit.parts import Joined, SelfAttending, Settling, self_attended, self_attends
-from einops import rearrange
+from cdkit.parts import Joined, SelfAttending, Settling, self_attention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,17 +26,14 @@ class SelfAttention(nn.Module, SelfAttending, Settling):
         self.together: Tensor | None = None  # the three projections as one matrix, once they are settled
 
     def forward(self, joined: Joined, n: int) -> Tensor:
-        tokens, together = joined.tokens, self._projected(joined.tokens, n)
-        if together is not None and joined.mask is None and joined.keys is None and self_attends(together, self.heads):
-            return self_attended(together, self.heads)
-        made = (self.to_q(tokens[:, :n]), self.to_k(tokens), self.to_v(tokens)) if together is None else together.chunk(3, dim=-1)
-        q, (k, v) = made[0], joined.with_own(*made[1:])
-        out = F.scaled_dot_product_attention(*map(self._split, (q, k, v)), attn_mask=over_keys(joined.mask))
-        return rearrange(out, "b heads n d -> b n (heads d)")
+        q, k, v = self._projected(joined.tokens, n)
+        return self_attention(q, *joined.with_own(k, v), joined.mask, heads=self.heads)
 
-    def _projected(self, tokens: Tensor, n: int) -> Tensor | None:
-        """Queries, keys and values (B, N, 3 C) in one product, where all rows ask."""
-        return F.linear(tokens, self.together) if self.together is not None and tokens.shape[1] == n else None
+    def _projected(self, tokens: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        if self.together is not None and tokens.shape[1] == n:
+            q, k, v = F.linear(tokens, self.together).chunk(3, dim=-1)
+            return q, k, v
+        return self.to_q(tokens[:, :n]), self.to_k(tokens), self.to_v(tokens)
 
     def settle(self) -> None:
         """Queries, keys and values in one product; each projection's weight is a part of the one matrix."""
@@ -45,11 +41,3 @@ class SelfAttention(nn.Module, SelfAttending, Settling):
         self.together = torch.cat([layer.weight.detach() for layer in layers])
         for layer, part in zip(layers, self.together.chunk(3), strict=True):
             layer.weight.data = part
-
-    def _split(self, x: Tensor) -> Tensor:
-        return rearrange(x, "b n (heads d) -> b heads n d", heads=self.heads)
-
-
-def over_keys(mask: Tensor | None) -> Tensor | None:
-    """(B, L) bool over keys -> (B, 1, 1, L), for every head and query. Never all False: a picture's own rows count."""
-    return None if mask is None else rearrange(mask, "b keys -> b 1 1 keys")

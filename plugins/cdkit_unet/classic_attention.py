@@ -9,7 +9,6 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cdkit_unet.attention import over_keys
 from cdkit_unet.common import Common
 
 
@@ -57,3 +56,8 @@ class Attend(nn.Module):
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
         tokens = self.site(rearrange(h, "b c h w -> b (h w) c"), signals, emb)
         return rearrange(tokens, "b (h w) c -> b c h w", h=h.shape[2])
+
+
+def over_keys(mask: Tensor | None) -> Tensor | None:
+    """(B, L) bool over keys -> (B, 1, 1, L), for every head and query. Never all False: a picture's own rows count."""
+    return None if mask is None else rearrange(mask, "b keys -> b 1 1 keys")

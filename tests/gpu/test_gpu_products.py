@@ -10,8 +10,7 @@ from cdkit.kernels import (
     fast,
     gated_product,
     gates,
-    self_attended,
-    self_attends,
+    self_attention,
     stem,
     summed_product,
     sums,
@@ -110,8 +109,7 @@ def test_self_attention_is_its_mathematics(samples: int, rows: int, heads: int, 
     """Six times as loud: scores so large that rows are done again."""
     together = rand(samples, rows, 3 * heads * 40) * louder
     with torch.no_grad(), fast():
-        assert self_attends(together, heads)
-        found = self_attended(together, heads)
+        found = self_attention(*together.chunk(3, -1), None, heads=heads)
     assert apart(found, answered(together, heads)) < 2 * ROUNDED
 
 
@@ -119,6 +117,6 @@ def test_one_key_far_beyond_the_others_is_met_wherever_it_stands() -> None:
     together = rand(3, 1024, 960)
     together[1, 1000, 320:640] *= 60
     with torch.no_grad(), fast():
-        found = self_attended(together, 8)
+        found = self_attention(*together.chunk(3, -1), None, heads=8)
     wanted = answered(together, 8)
     assert max(apart(found[i], wanted[i]) for i in range(3)) < 2 * ROUNDED

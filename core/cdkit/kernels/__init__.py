@@ -9,7 +9,7 @@ from cdkit.kernels.phases import woven
 from cdkit.kernels.plus import adds, plus
 from cdkit.kernels.product import gated_product, gates, summed_product, sums
 from cdkit.kernels.rows import layer_normed, opened, opens
-from cdkit.kernels.self_attention import self_attended, self_attends
+from cdkit.kernels.self_attention import self_attention
 from cdkit.kernels.stem import stem
 from cdkit.kernels.switch import fast, is_fast, takes
 from cdkit.kernels.words import attended, attends
@@ -30,8 +30,7 @@ __all__ = [
     "opened",
     "opens",
     "plus",
-    "self_attended",
-    "self_attends",
+    "self_attention",
     "stem",
     "suits",
     "summed_product",

@@ -13,6 +13,8 @@ from torch import Tensor
 from cdkit.kernels import norm_triton as kernels
 
 MOST = 32768  # values that one program of `whole` holds in registers
+LARGE = 2**22  # values of a map that `whole` is slow at where it reads thin slices of it: of many pixels, or in few programs
+THICK = 512  # pixels, with fewer of which a slice is not thin
 FEW = 1024  # programs that fill a GPU; with more, each takes several rounds
 ENOUGH = 256  # the same on the way forward, where four rounds are best as soon as there is so much to do
 
@@ -68,7 +70,7 @@ def forward(
     mean, rstd = (torch.empty((b, groups), dtype=torch.float32, device=x.device) for _ in range(2))
     y = torch.empty_like(x)
     pixels, width = rows * columns, c // groups
-    way = _whole if power(pixels) * power(width) <= MOST else _in_parts
+    way = _whole if _fits(x, pixels, power(pixels) * power(width)) else _in_parts
     way(x, y, told, offset, mean, rstd, pixels, width, eps, silu, two)
     return y, mean, rstd
 
@@ -79,6 +81,11 @@ def forward_of_two(h: Tensor, skip: Tensor, groups: int, told: Told, *, eps: flo
     shape = (b, c + skip.shape[1], rows, columns)
     x = torch.empty(shape, dtype=h.dtype, device=h.device, memory_format=torch.channels_last)
     return x, forward(x, groups, told, None, eps=eps, silu=True, two=Two(h, skip))[0]
+
+
+def _fits(x: Tensor, pixels: int, tile: int) -> bool:
+    """Is one program a sample and group, with a tile of so many values, the way?"""
+    return tile <= MOST and (x.numel() < LARGE or (pixels < THICK and tile < MOST))
 
 
 def _sources(x: Tensor, two: Two | None) -> tuple[Tensor, Tensor, int]:

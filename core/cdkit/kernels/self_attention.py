@@ -1,9 +1,11 @@
-"""self_attended: attention of rows to each other (Vaswani 2017, arXiv 1706.03762), for heads that the library is slow at."""
+"""self_attention: rows attend to each other (Vaswani 2017, arXiv 1706.03762); by a kernel for heads the library is slow at."""
 
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
+from torch.nn import functional as F
 
 from cdkit.kernels.hopper import gluon_knows
 from cdkit.kernels.switch import takes
@@ -12,26 +14,41 @@ WIDTH = 40  # channels of a head: Stable Diffusion 1's, where most of its rows a
 ROWS = 256  # that a program answers
 
 
-def self_attends(together: Tensor, heads: int) -> bool:
-    """Is there a kernel of `self_attended` for the two? Not while gradients are asked for."""
-    return (
-        takes(together)
-        and not torch.is_grad_enabled()
-        and together.dtype == torch.bfloat16
-        and together.is_contiguous()
-        and together.shape[-1] == 3 * heads * WIDTH
-        and together.shape[1] % ROWS == 0
-        and gluon_knows(together.device)
-    )
+def self_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, heads: int) -> Tensor:
+    """softmax(q k^T / sqrt(C / heads)) v, every head: q (B, N, C), k and v (B, L, C), mask (B, L) bool over keys, never all
+    False, or None -> (B, N, C).
 
-
-def self_attended(together: Tensor, heads: int) -> Tensor:
-    """softmax(q k^T / sqrt(40)) v, every head: queries, keys and values (B, N, 3 C) side by side -> (B, N, C).
-
-    Exponents are taken relative to the largest of a row's first 64 scores. Softmax is the same from wherever they are taken;
-    should one be 2^100 times as large as that, which shows in the row's sum, the rows are done again, relative to the largest
-    of all so far.
+    The kernel takes exponents relative to the largest of a row's first 64 scores. Softmax is the same from wherever they are
+    taken; should a score lie so far beyond that its weight is 2^100, which shows in the row's sum, the rows are done again,
+    relative to the largest so far.
     """
-    from cdkit.kernels.self_attention_gluon import launch
+    together = side_by_side(q, k, v) if mask is None and _suits(q, heads) else None
+    if together is not None:
+        from cdkit.kernels.self_attention_gluon import launch
 
-    return launch(together, heads)
+        return launch(together, heads)
+    split = [rearrange(x, "b n (heads d) -> b heads n d", heads=heads) for x in (q, k, v)]
+    counts = None if mask is None else rearrange(mask, "b keys -> b 1 1 keys")
+    return rearrange(F.scaled_dot_product_attention(*split, attn_mask=counts), "b heads n d -> b n (heads d)")
+
+
+def side_by_side(q: Tensor, k: Tensor, v: Tensor) -> Tensor | None:
+    """The one matrix (B, N, 3 C) that all three are parts of, in this order; None where they are not."""
+    b, n, c = q.shape
+    wide = (n * 3 * c, 3 * c, 1)
+    if not q.shape == k.shape == v.shape or not q.stride() == k.stride() == v.stride() == wide:
+        return None
+    apart = c * q.element_size()
+    follow = k.data_ptr() - q.data_ptr() == v.data_ptr() - k.data_ptr() == apart
+    return q.as_strided((b, n, 3 * c), wide) if follow else None
+
+
+def _suits(q: Tensor, heads: int) -> bool:
+    return (
+        takes(q)
+        and not torch.is_grad_enabled()
+        and q.dtype == torch.bfloat16
+        and q.shape[-1] == heads * WIDTH
+        and q.shape[1] % ROWS == 0
+        and gluon_knows(q.device)
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from cdkit.build.mount import NormSlot
-from cdkit.kernels import adds, fast, gelu_gate, is_fast, layer_normed, normalised
+from cdkit.kernels import adds, fast, gelu_gate, is_fast, layer_normed, normalised, self_attention
+from cdkit.kernels.self_attention import side_by_side
 from cdkit.parts import Modulation, Passing, Signal, Site, Stream, Tap, activated, added
 from torch import Tensor, nn
 
@@ -119,3 +120,26 @@ def test_without_a_gpu_the_branchs_slot_is_always_asked() -> None:
     with fast(), torch.no_grad():
         assert not adds(h)
         torch.testing.assert_close(added(h, conv, x, Heard(), {}, rand(2, 4)), h + 2 * conv(x), rtol=1e-12, atol=1e-12)
+
+
+def test_parts_of_one_matrix_are_known_by_where_they_lie() -> None:
+    together = torch.randn(2, 5, 12)
+    q, k, v = together.chunk(3, dim=-1)
+    found = side_by_side(q, k, v)
+    assert found is not None
+    assert found.data_ptr() == together.data_ptr()
+    assert torch.equal(found, together)
+    other = torch.randn(2, 5, 12)
+    asked = [(k, q, v), (q, v, k), (q, k, k), (q, k, v.clone()), (q, k, other.chunk(3, dim=-1)[2]), (q, k[:, :4], v[:, :4])]
+    assert [side_by_side(*each) for each in asked] == [None] * len(asked)
+    assert side_by_side(*(part[:, :4] for part in (q, k, v))) is None
+
+
+def test_self_attention_is_its_mathematics() -> None:
+    q, k, v = rand(2, 5, 18).chunk(3, dim=-1)
+    mask = torch.tensor([[True] * 5, [True, False, True, False, True]])
+    scores = torch.einsum("bnhd,blhd->bhnl", *(each.unflatten(-1, (2, 3)) for each in (q, k))) / 3**0.5
+    weights = scores.masked_fill(~mask[:, None, None], float("-inf")).softmax(-1)
+    wanted = torch.einsum("bhnl,blhd->bnhd", weights, v.unflatten(-1, (2, 3))).flatten(2)
+    torch.testing.assert_close(self_attention(q, k, v, mask, heads=2), wanted, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(self_attention(q[:1], k[:1], v[:1], None, heads=2), wanted[:1], rtol=1e-10, atol=1e-12)
