@@ -126,8 +126,8 @@ def _in_parts(
         PART=bp * rounds, WIDTH=width, BN=power(chunks), BC=power(width), MOVED=offset is not None, num_warps=4,
     )  # fmt: skip
     kernels.spread[(b, chunks, tiles)](
-        x, y, *told.pointers, *moved, mean, rstd, pixels, channels, groups,
-        WIDTH=width, ROUNDS=rounds, BP=bp, BC=bc, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu, num_warps=4,
+        x, y, *told.pointers, *moved, mean, rstd, pixels, channels, groups, width,
+        ROUNDS=rounds, BP=bp, BC=bc, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu, num_warps=4,
     )  # fmt: skip
 
 

@@ -132,8 +132,8 @@ def joined(
 
 @triton.jit
 def spread(
-    x, y, weight, bias, scale, shift, offset, away, mean, rstd, P, C, G,
-    WIDTH: tl.constexpr, ROUNDS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
+    x, y, weight, bias, scale, shift, offset, away, mean, rstd, P, C, G, WIDTH,
+    ROUNDS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
     TOLD: tl.constexpr, MOVED: tl.constexpr, SILU: tl.constexpr,
 ):  # fmt: skip
     """One program: one sample b, ROUNDS * BP pixels, BC channels, each of them scaled and shifted."""
