@@ -6,15 +6,16 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
+from torch import Tensor
 
 HOPPER = (9, 0)
-GLUON = (3, 6)  # the first Triton whose Gluon has what they are written in
+FIRST, LAST = (3, 6), (3, 9)  # the Tritons that compile them; Gluon is not yet the same from one to the next
 
 
 @cache
 def gluon_knows(device: torch.device) -> bool:
-    """Is it a GPU of the Hopper family, and the installed Triton new enough?"""
-    return torch.cuda.get_device_capability(device) == HOPPER and _triton_version() >= GLUON
+    """Is it a GPU of the Hopper family, and the installed Triton one that compiles them?"""
+    return torch.cuda.get_device_capability(device) == HOPPER and FIRST <= _triton_version() <= LAST
 
 
 def _triton_version() -> tuple[int, int]:
@@ -24,3 +25,8 @@ def _triton_version() -> tuple[int, int]:
     except PackageNotFoundError:
         return 0, 0
     return int(first), int(second)
+
+
+def lies_for_tiles(*matrices: Tensor) -> bool:
+    """May tiles of them be fetched? Each begins at a multiple of 16 bytes, and so does every row."""
+    return all(each.data_ptr() % 16 == 0 and each.stride(-2) * each.element_size() % 16 == 0 for each in matrices)

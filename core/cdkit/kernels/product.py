@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cdkit.kernels.hopper import gluon_knows
+from cdkit.kernels.hopper import gluon_knows, lies_for_tiles
 from cdkit.kernels.switch import takes
 
 DTYPES = (torch.bfloat16, torch.float16)
@@ -44,7 +44,7 @@ def summed_product(x: Tensor, weight: Tensor, bias: Tensor, more: Tensor) -> Ten
 
 
 def _suits(rows: Tensor, weight: Tensor) -> bool:
-    """Tiles are fetched and put by a unit that wants rows in one piece, of a multiple of 16 bytes."""
+    """Tiles are fetched and put by a unit that wants rows in one piece."""
     return (
         takes(rows)
         and not torch.is_grad_enabled()
@@ -54,6 +54,6 @@ def _suits(rows: Tensor, weight: Tensor) -> bool:
         and rows.is_contiguous()
         and weight.is_contiguous()
         and rows.dim() > 1
-        and weight.shape[-1] % 8 == 0
         and len(weight) % 16 == 0
+        and lies_for_tiles(rows, weight)
     )

@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from cdkit.kernels.hopper import gluon_knows
+from cdkit.kernels.hopper import gluon_knows, lies_for_tiles
 from cdkit.kernels.switch import takes
 
 WIDTH = 40  # channels of a head: Stable Diffusion 1's, where most of its rows are; the library does them as if they were 64
@@ -51,4 +51,5 @@ def _suits(q: Tensor, heads: int) -> bool:
         and q.shape[-1] == heads * WIDTH
         and q.shape[1] % ROWS == 0
         and gluon_knows(q.device)
+        and lies_for_tiles(q)
     )

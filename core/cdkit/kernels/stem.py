@@ -9,12 +9,14 @@ from cdkit.heard import heard
 from cdkit.kernels.switch import takes
 
 FEW = 14  # channels: nine taps of each are a row of 128 numbers at most
+PLAIN = ((3, 3), (1, 1), (1, 1), (1, 1), 1)  # size, stride, padding, dilation and groups
 DTYPES = (torch.bfloat16, torch.float16)
 
 
 def stem(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """conv(x), x (B, C, H, W), a convolution of 3 x 3 padded by 1."""
-    if conv.bias is None or heard(conv) or not _suits(x, conv.weight):
+    """conv(x), x (B, C, H, W)."""
+    plain = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups) == PLAIN
+    if conv.bias is None or not plain or heard(conv) or not _suits(x, conv.weight):
         return conv(x)
     from cdkit.kernels.stem_triton import launch
 

@@ -21,6 +21,8 @@ def attends(q: Tensor, k: Tensor, v: Tensor, heads: int) -> bool:
         and q.dtype in DTYPES
         and q.is_contiguous()
         and k.stride(-1) == v.stride(-1) == 1
+        and len(q) == len(k)
+        and k.shape == v.shape
         and 0 < k.shape[1] <= FEW
         and q.shape[-1] <= WIDEST * heads
     )
