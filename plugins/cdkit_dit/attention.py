@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cdkit.parts import Adaptable, Joined, SelfAttending
+from cdkit.parts import Adaptable, Joined, SelfAttending, attention
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class SelfAttention(nn.Module, SelfAttending):
@@ -25,9 +24,7 @@ class SelfAttention(nn.Module, SelfAttending):
 
     def forward(self, joined: Joined, n: int) -> Tensor:
         q, k, v = self.qkv(joined.tokens).chunk(3, dim=2)
-        split = [rearrange(x, "b n (heads d) -> b heads n d", heads=self.heads) for x in (q[:, :n], *joined.with_own(k, v))]
-        out = F.scaled_dot_product_attention(*split, attn_mask=over_keys(joined.mask))
-        return self.proj(rearrange(out, "b heads n d -> b n (heads d)"))
+        return self.proj(attention(q[:, :n], *joined.with_own(k, v), joined.mask, heads=self.heads))
 
 
 def split_qkv(path: str, layer: nn.Linear | nn.Conv2d) -> Iterator[tuple[str, Adaptable]]:

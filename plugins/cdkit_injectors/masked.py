@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from cdkit.parts import Stream, attended, attends
+from cdkit.parts import Stream, attention
 from einops import rearrange, reduce
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,13 +39,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, heads: int) 
 
     A sample whose keys are all masked gets some finite answer, which its caller drops (see `counts`).
     """
-    k, v = k.to(q.dtype), v.to(q.dtype)
-    if mask is None and attends(q, k, v, heads):
-        return attended(q, k, v, heads)
-    if mask is not None:
-        mask = rearrange(mask | ~counts(mask), "b k -> b 1 1 k")
-    split = [rearrange(x, "b n (heads d) -> b heads n d", heads=heads) for x in (q, k, v)]
-    return rearrange(F.scaled_dot_product_attention(*split, attn_mask=mask), "b heads n d -> b n (heads d)")
+    keys = None if mask is None else mask | ~counts(mask)
+    return attention(q, k.to(q.dtype), v.to(q.dtype), keys, heads=heads)
 
 
 def heeded(q: Tensor, k: Tensor, mask: Tensor | None, *, heads: int) -> Tensor:

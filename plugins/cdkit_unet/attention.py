@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from cdkit.parts import Joined, SelfAttending, Settling, self_attention
+from cdkit.parts import Joined, SelfAttending, Settling, attention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,7 +27,7 @@ class SelfAttention(nn.Module, SelfAttending, Settling):
 
     def forward(self, joined: Joined, n: int) -> Tensor:
         q, k, v = self._projected(joined.tokens, n)
-        return self_attention(q, *joined.with_own(k, v), joined.mask, heads=self.heads)
+        return attention(q, *joined.with_own(k, v), joined.mask, heads=self.heads)
 
     def _projected(self, tokens: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
         if self.together is not None and tokens.shape[1] == n:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cdkit.parts import Adaptable, Joined, Signals
+from cdkit.parts import Adaptable, Joined, Signals, attention
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cdkit_unet.common import Common
 
@@ -30,9 +29,8 @@ class Attention(nn.Module):
         qkv = self.to_qkv(rearrange(joined.tokens, "b n c -> b c n 1"))
         q, k, v = rearrange(qkv, "b (three c) n 1 -> three b n c", three=3)
         rows = h.shape[2] * h.shape[3]  # the picture's own tokens come first
-        split = [rearrange(x, "b n (heads d) -> b heads n d", heads=self.heads) for x in (q[:, :rows], *joined.with_own(k, v))]
-        out = F.scaled_dot_product_attention(*split, attn_mask=over_keys(joined.mask))
-        return self.to_out(rearrange(out, "b heads (h w) d -> b (heads d) h w", h=h.shape[2]))
+        out = attention(q[:, :rows], *joined.with_own(k, v), joined.mask, heads=self.heads)
+        return self.to_out(rearrange(out, "b (h w) c -> b c h w", h=h.shape[2]))
 
 
 def split_qkv(path: str, layer: nn.Linear | nn.Conv2d) -> Iterator[tuple[str, Adaptable]]:
@@ -56,8 +54,3 @@ class Attend(nn.Module):
     def forward(self, h: Tensor, emb: Tensor, signals: Signals) -> Tensor:
         tokens = self.site(rearrange(h, "b c h w -> b (h w) c"), signals, emb)
         return rearrange(tokens, "b (h w) c -> b c h w", h=h.shape[2])
-
-
-def over_keys(mask: Tensor | None) -> Tensor | None:
-    """(B, L) bool over keys -> (B, 1, 1, L), for every head and query. Never all False: a picture's own rows count."""
-    return None if mask is None else rearrange(mask, "b keys -> b 1 1 keys")

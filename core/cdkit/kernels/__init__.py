@@ -3,21 +3,19 @@
 What is exported computes the plain mathematics unless `fast()` is on and the tensors lie on a GPU as the kernel needs them.
 """
 
+from cdkit.kernels.attention import attention
 from cdkit.kernels.gate import gelu_gate
 from cdkit.kernels.norm import joined_normalised, joins, normalised, suits
 from cdkit.kernels.phases import woven
 from cdkit.kernels.plus import adds, plus
 from cdkit.kernels.product import gated_product, gates, summed_product, sums
 from cdkit.kernels.rows import layer_normed, opened, opens
-from cdkit.kernels.self_attention import self_attention
 from cdkit.kernels.stem import stem
 from cdkit.kernels.switch import fast, is_fast, takes
-from cdkit.kernels.words import attended, attends
 
 __all__ = [
     "adds",
-    "attended",
-    "attends",
+    "attention",
     "fast",
     "gated_product",
     "gates",
@@ -30,7 +28,6 @@ __all__ = [
     "opened",
     "opens",
     "plus",
-    "self_attention",
     "stem",
     "suits",
     "summed_product",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from cdkit.build.mount import NormSlot
-from cdkit.kernels import adds, fast, gelu_gate, is_fast, layer_normed, normalised, self_attention
-from cdkit.kernels.self_attention import side_by_side
+from cdkit.kernels import adds, attention, fast, gelu_gate, is_fast, layer_normed, normalised
+from cdkit.kernels.attention import side_by_side
 from cdkit.parts import Modulation, Passing, Signal, Site, Stream, Tap, activated, added
 from torch import Tensor, nn
 
@@ -141,5 +141,5 @@ def test_self_attention_is_its_mathematics() -> None:
     scores = torch.einsum("bnhd,blhd->bhnl", *(each.unflatten(-1, (2, 3)) for each in (q, k))) / 3**0.5
     weights = scores.masked_fill(~mask[:, None, None], float("-inf")).softmax(-1)
     wanted = torch.einsum("bhnl,blhd->bnhd", weights, v.unflatten(-1, (2, 3))).flatten(2)
-    torch.testing.assert_close(self_attention(q, k, v, mask, heads=2), wanted, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(self_attention(q[:1], k[:1], v[:1], None, heads=2), wanted[:1], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(attention(q, k, v, mask, heads=2), wanted, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(attention(q[:1], k[:1], v[:1], None, heads=2), wanted[:1], rtol=1e-10, atol=1e-12)

@@ -1,4 +1,4 @@
-"""self_attention: rows attend to each other (Vaswani 2017, arXiv 1706.03762); by a kernel for heads the library is slow at."""
+"""attention (Vaswani 2017, arXiv 1706.03762): by a kernel over few words, by another for heads that the library is slow at."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from torch.nn import functional as F
 
 from cdkit.kernels.hopper import gluon_knows, lies_for_tiles
 from cdkit.kernels.switch import takes
+from cdkit.kernels.words import attended, attends
 
 WIDTH = 40  # channels of a head: Stable Diffusion 1's, where most of its rows are; the library does them as if they were 64
 ROWS = 256  # that a program answers
 
 
-def self_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, heads: int) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, heads: int) -> Tensor:
     """softmax(q k^T / sqrt(C / heads)) v, every head: q (B, N, C), k and v (B, L, C), mask (B, L) bool over keys, never all
     False, or None -> (B, N, C).
 
-    The kernel takes exponents relative to the largest of a row's first 64 scores. Softmax is the same from wherever they are
-    taken; should a score lie so far beyond that its weight is 2^100, which shows in the row's sum, the rows are done again,
-    relative to the largest so far.
+    The kernel for parts of one matrix takes exponents relative to the largest of a row's first 64 scores. Softmax is the same
+    from wherever they are taken; should a score lie so far beyond that its weight is 2^100, which shows in the row's sum, the
+    rows are done again, relative to the largest so far.
     """
+    if mask is None and attends(q, k, v, heads):
+        return attended(q, k, v, heads)
     together = side_by_side(q, k, v) if mask is None and _suits(q, heads) else None
     if together is not None:
         from cdkit.kernels.self_attention_gluon import launch
@@ -44,6 +47,7 @@ def side_by_side(q: Tensor, k: Tensor, v: Tensor) -> Tensor | None:
 
 
 def _suits(q: Tensor, heads: int) -> bool:
+    """Are rows of one matrix, if that is what q is of, what the kernel in Gluon is for?"""
     return (
         takes(q)
         and not torch.is_grad_enabled()
