@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-WARM = 2  # calls before it is recorded: kernels are chosen and compiled in them
+from cdkit.kernels import gathered
 
 
 class Captured:
@@ -24,7 +24,6 @@ class Captured:
         function: Callable[..., Any],
         inputs: Sequence[Tensor],
         constants: Sequence[Tensor] = (),
-        warm: Callable[[], Any] | None = None,
     ) -> None:
         self._function = function  # what it holds must live as long as the recording
         self._inputs = [tensor.clone() for tensor in inputs]
@@ -34,7 +33,7 @@ class Captured:
         def call() -> Any:
             return function(*self._inputs, *self._constants)
 
-        _aside(warm or call)
+        _aside(call)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._out = call()
@@ -50,12 +49,13 @@ class Captured:
 
 
 def _aside(call: Callable[[], Any]) -> None:
-    """A few calls on a stream of their own, as recording asks for."""
+    """Two calls on a stream of their own, as recording asks for: in the first, kernels are chosen and compiled."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(WARM):
+        with gathered():
             call()
+        call()
     torch.cuda.current_stream().wait_stream(stream)
 
 

@@ -10,6 +10,7 @@ from cdkit.kernels.phases import woven
 from cdkit.kernels.plus import adds, plus
 from cdkit.kernels.product import gated_product, gates, summed_product, sums
 from cdkit.kernels.rows import layer_normed, opened, opens
+from cdkit.kernels.start import gathered
 from cdkit.kernels.stem import stem
 from cdkit.kernels.switch import fast, is_fast, takes
 
@@ -19,6 +20,7 @@ __all__ = [
     "fast",
     "gated_product",
     "gates",
+    "gathered",
     "gelu_gate",
     "is_fast",
     "joined_normalised",

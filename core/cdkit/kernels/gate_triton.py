@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cdkit.kernels.start import started
+
 ROWS, COLUMNS = 8, 256  # of a tile
 SHARES = 528  # programs that sum gradients of a bias: four for each multiprocessor of an H100
 
@@ -71,7 +73,7 @@ class GeluGateFunction(torch.autograd.Function):
         out = both.new_empty((*both.shape[:-1], k))
         n = out.numel() // k
         grid = (triton.cdiv(n, ROWS), triton.cdiv(k, COLUMNS))
-        _up[grid](both, both if bias is None else bias, out, n, k, BIASED=bias is not None, ROWS=ROWS, COLUMNS=COLUMNS)
+        started(_up, grid)(both, both if bias is None else bias, out, n, k, BIASED=bias is not None, ROWS=ROWS, COLUMNS=COLUMNS)
         ctx.save_for_backward(both, bias)
         return out
 
@@ -85,7 +87,7 @@ class GeluGateFunction(torch.autograd.Function):
         rounds = 1 if bias is None else triton.next_power_of_2(triton.cdiv(tiles, SHARES))
         programs = triton.cdiv(tiles, rounds)
         sums = torch.empty((programs, 2 * k) if bias is not None else 0, dtype=torch.float32, device=both.device)
-        _down[(programs, triton.cdiv(k, COLUMNS))](
+        started(_down, (programs, triton.cdiv(k, COLUMNS)))(
             both, both if bias is None else bias, grad, dboth, sums, n, k,
             ROUNDS=rounds, BIASED=bias is not None, ROWS=ROWS, COLUMNS=COLUMNS,
         )  # fmt: skip

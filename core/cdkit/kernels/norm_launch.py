@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cdkit.kernels import norm_triton as kernels
+from cdkit.kernels.start import started
 
 MOST = 32768  # values that one program of `whole` holds in registers
 LARGE = 2**22  # values of a map that `whole` is slow at where it reads thin slices of it: of many pixels, or in few programs
@@ -99,7 +100,7 @@ def _whole(
 ) -> None:  # fmt: skip
     bp, bc = power(pixels), power(width)
     b, groups = mean.shape
-    kernels.whole[(b, groups)](
+    started(kernels.whole, (b, groups))(
         x, y, *_sources(x, two), *told.pointers, *moving(x, offset), mean, rstd, pixels, x.shape[1], groups, eps,
         WIDTH=width, BP=bp, BC=bc, TWO=two is not None, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu,
         num_warps=min(16, max(4, bp * bc // 1024)),
@@ -117,15 +118,15 @@ def _in_parts(
     rounds = rounds_of(b * pixels * tiles // (bp * ENOUGH), 4)
     chunks = -(-pixels // (bp * rounds))
     part = torch.empty((2, b, chunks, channels), dtype=torch.float32, device=x.device)
-    kernels.parts[(b, chunks, tiles)](
+    started(kernels.parts, (b, chunks, tiles))(
         x, *_sources(x, two), part, pixels, channels, chunks, ROUNDS=rounds, BP=bp, BC=bc, TWO=two is not None, num_warps=4
     )  # fmt: skip
     moved = moving(x, offset)
-    kernels.joined[(b, groups)](
+    started(kernels.joined, (b, groups))(
         part, *moved, mean, rstd, pixels, channels, groups, chunks, eps,
         PART=bp * rounds, WIDTH=width, BN=power(chunks), BC=power(width), MOVED=offset is not None, num_warps=4,
     )  # fmt: skip
-    kernels.spread[(b, chunks, tiles)](
+    started(kernels.spread, (b, chunks, tiles))(
         x, y, *told.pointers, *moved, mean, rstd, pixels, channels, groups, width,
         ROUNDS=rounds, BP=bp, BC=bc, TOLD=told.scale is not None, MOVED=offset is not None, SILU=silu, num_warps=4,
     )  # fmt: skip
@@ -152,14 +153,14 @@ def backward(x: Tensor, dy: Tensor, told: Told, offset: Tensor | None, mean: Ten
     sums = torch.empty((2 if offset is None else 3, b, chunks, c), dtype=torch.float32, device=x.device)
     shapes = {"WIDTH": width, "BP": bp, "BC": bc, "TOLD": told.scale is not None, "SILU": silu, "num_warps": 4}
     read = (x, dy, mean, rstd, *told.pointers, *moving(x, offset))
-    kernels.slopes[(b, chunks, -(-c // bc))](
+    started(kernels.slopes, (b, chunks, -(-c // bc)))(
         *read, sums, pixels, c, groups, chunks, ROUNDS=rounds, MOVED=offset is not None, **shapes
     )  # fmt: skip
     first, second, *values = sums.sum(2)
     weight = told.weight.float() if told.scale is None else told.weight.float() * (1 + told.scale.float())
     m1, m2 = ((weight * each).view(b, groups, width).sum(2) / (width * pixels) for each in (first, second))
     dx = torch.empty_like(x)
-    kernels.descend[(b, -(-pixels // bp), -(-c // bc))](
+    started(kernels.descend, (b, -(-pixels // bp), -(-c // bc)))(
         x, dy, dx, *read[2:], m1.contiguous(), m2.contiguous(), pixels, c, groups, MOVED=offset is not None, **shapes
     )  # fmt: skip
     doffset = None

@@ -12,6 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cdkit.kernels.start import started
+
 ROWS, COLUMNS = 8, 256  # pixels and channels of a tile
 
 
@@ -53,7 +55,7 @@ def launch(phases: Tensor, bias: Tensor | None) -> Tensor:
     n = b * 4 * h * w
     grid = (triton.cdiv(n, ROWS), triton.cdiv(c, COLUMNS))
     more = phases if bias is None else bias
-    _woven[grid](phases, more, out, n, c, h, w, BIASED=bias is not None, ROWS=ROWS, COLUMNS=COLUMNS)
+    started(_woven, grid)(phases, more, out, n, c, h, w, BIASED=bias is not None, ROWS=ROWS, COLUMNS=COLUMNS)
     return out
 
 
@@ -63,7 +65,7 @@ def launch_back(grad: Tensor) -> Tensor:
     shape = (b, 4 * c, h + 1, w + 1)
     out = torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last)
     n = out.numel() // c
-    _unwoven[(triton.cdiv(n, ROWS), triton.cdiv(c, COLUMNS))](grad, out, n, c, h, w, ROWS=ROWS, COLUMNS=COLUMNS)
+    started(_unwoven, (triton.cdiv(n, ROWS), triton.cdiv(c, COLUMNS)))(grad, out, n, c, h, w, ROWS=ROWS, COLUMNS=COLUMNS)
     return out
 
 

@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cdkit.kernels.start import started
+
 ROWS, COLUMNS = 16, 64
 
 
@@ -33,7 +35,7 @@ def launch(h: Tensor, more: Tensor, bias: Tensor) -> Tensor:
     c = h.shape[1]
     n = h.numel() // c
     more = more.contiguous(memory_format=torch.channels_last)
-    _plus[(triton.cdiv(n, ROWS), triton.cdiv(c, COLUMNS))](h, more, bias, out, n, c, ROWS=ROWS, COLUMNS=COLUMNS)
+    started(_plus, (triton.cdiv(n, ROWS), triton.cdiv(c, COLUMNS)))(h, more, bias, out, n, c, ROWS=ROWS, COLUMNS=COLUMNS)
     return out
 
 

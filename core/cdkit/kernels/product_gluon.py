@@ -29,6 +29,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from cdkit.kernels.gluon_names import fetch, put
+from cdkit.kernels.start import started
 
 ROWS = 128  # of a tile of the answer
 HALF = 64  # columns: a tile has two halves, side by side, or values and their gates
@@ -197,7 +198,7 @@ def launch(x: Tensor, weight: Tensor, bias: Tensor, more: Tensor | None) -> Tens
     wide = HALF if gated else 2 * HALF
     out = torch.empty((m, n), dtype=x.dtype, device=x.device)
     tiles = cdiv(m, ROWS) * cdiv(n, wide)
-    _product[(min(tiles, _multiprocessors(x.device)),)](
+    started(_product, (min(tiles, _multiprocessors(x.device)),))(
         _tiled(x, ROWS, DEPTH), _tiled(weight, HALF, DEPTH), _tiled(out, ROWS, wide),
         _tiled(out if more is None else more, ROWS, wide), bias, m, n, k,
         ROWS=ROWS, HALF=HALF, DEPTH=DEPTH, PLACES=PLACES[gated], GATED=gated, ADDED=not gated,

@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cdkit.kernels.start import started
+
 SHARES = 264  # programs that sum gradients of weights: two for each multiprocessor of an H100
 
 
@@ -75,7 +77,7 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float, more: Tensor | 
     y, moved = torch.empty_like(x), x if more is None else torch.empty_like(x)
     mean, rstd = (torch.empty(n, dtype=torch.float32, device=x.device) for _ in range(2))
     tile = _tile(c)
-    _forward[(triton.cdiv(n, tile["ROWS"]),)](
+    started(_forward, (triton.cdiv(n, tile["ROWS"]),))(
         x, y, weight, bias, mean, rstd, weight if more is None else more, moved, n, c, eps, MOVED=more is not None, **tile
     )
     return y, mean, rstd, moved
@@ -100,6 +102,6 @@ class LayerNormFunction(torch.autograd.Function):
         rounds = triton.next_power_of_2(triton.cdiv(tiles, SHARES))
         programs = triton.cdiv(tiles, rounds)
         sums = torch.empty((programs, 2, c), dtype=torch.float32, device=x.device)
-        _backward[(programs,)](x, dy, dx, weight, mean, rstd, sums, n, c, ROUNDS=rounds, **tile)
+        started(_backward, (programs,))(x, dy, dx, weight, mean, rstd, sums, n, c, ROUNDS=rounds, **tile)
         dweight, dbias = sums.sum(0)
         return dx, dweight.to(weight.dtype), dbias.to(bias.dtype), None

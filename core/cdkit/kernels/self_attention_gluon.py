@@ -26,6 +26,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from cdkit.kernels.gluon_names import barrier, fetch
+from cdkit.kernels.start import started
 
 GROUPS = 4
 ROWS = 64  # of a group
@@ -241,7 +242,7 @@ def launch(together: Tensor, heads: int) -> Tensor:
     out = torch.empty((b, n, c), dtype=together.dtype, device=together.device)
     flat = together.view(b * n, three)
     tiles = [TensorDescriptor.from_tensor(flat, [KEYS, w], layout) for w, layout in ((32, LEFT), (16, RIGHT), (64, VALUES))]
-    _self_attention[(n // (ROWS * GROUPS) * b * heads,)](
+    started(_self_attention, (n // (ROWS * GROUPS) * b * heads,))(
         *tiles, together, out, n, c, heads, LOG2E * WIDTH**-0.5,
         GROUPS=GROUPS, WIDTH=WIDTH, ROWS=ROWS, KEYS=KEYS, PLACES=PLACES,
         GROUP_REGISTERS=REGISTERS["group"], FETCH_REGISTERS=REGISTERS["fetch"], num_warps=4, maxnreg=REGISTERS["kernel"],

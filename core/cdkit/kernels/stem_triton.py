@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cdkit.kernels.start import started
+
 PIXELS, CHANNELS = 64, 64  # of a tile
 ENOUGH = 512  # programs: with as many rows of tiles, one makes all channels
 
@@ -41,7 +43,7 @@ def launch(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     out = torch.empty((b, len(weight), h, w), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     pixels, wide = triton.cdiv(b * h * w, PIXELS), triton.cdiv(len(weight), CHANNELS)
     span = wide if pixels >= ENOUGH else 1
-    _stem[(pixels, wide // span)](
+    started(_stem, (pixels, wide // span))(
         x, weight, bias, out, b * h * w, h, w, len(weight), C=c, TAPS=max(16, triton.next_power_of_2(9 * c)), SPAN=span,
         PIXELS=PIXELS, CHANNELS=CHANNELS,
     )  # fmt: skip

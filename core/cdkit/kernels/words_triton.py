@@ -12,6 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cdkit.kernels.start import started
+
 ROWS = 64  # queries at a time
 ENOUGH = 1024  # programs: with more than twice that, each takes several rounds
 LOG2E = 1.4426950408889634
@@ -73,7 +75,7 @@ def launch(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     blocks = triton.cdiv(n, ROWS)
     rounds = max(1, min(8, triton.next_power_of_2(blocks * b * heads // ENOUGH + 1) // 2))
     out = torch.empty_like(q)
-    _attended[(heads, triton.cdiv(blocks, rounds), b)](
+    started(_attended, (heads, triton.cdiv(blocks, rounds), b))(
         q, k, v, out, n, words, k.stride(0), k.stride(1), v.stride(0), v.stride(1), LOG2E * width**-0.5,
         D=width, WIDTH=max(16, triton.next_power_of_2(width)), FIRST=first, SECOND=second, ROUNDS=rounds, ROWS=ROWS,
     )  # fmt: skip
