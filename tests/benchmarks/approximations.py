@@ -4,9 +4,9 @@ OUT=FOLDER python tests/benchmarks/approximations.py [RUN] [--pictures N] [--fre
 python tests/benchmarks/approximations.py --count SPEC [--steps N]
 
 Every setting draws the same prompts from the same noise. `macs`: of the denoiser, of a picture, counted on the meta device; with
---count they alone, of a spec that need not be trained. `seconds`: a picture, of the CPU's time, or beside a GPU of the clock's.
-`off`: how far the pictures lie from the exact ones, relative to those. `drawn`: the share recognised as said. `frechet`: distance
-over floor, of N other pictures, where N is given.
+--count they alone, of a spec that need not be trained. `seconds`: a picture in the median of batches, of the CPU's time, or beside a
+GPU of the clock's. `off`: how far the pictures lie from the exact ones, relative to those. `drawn`: the share recognised as said.
+`frechet`: distance over floor, of N other pictures, where N is given.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ from cdkit.model.draw import decided
 from cdkit.model.plain import walked
 from cdkit.model.walk import Told, Walk
 from cdkit.spec import read_spec
-from measured import DEVICE, NOTED, note
+from measured import DEVICE, NOTED, note, wait
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -69,16 +70,17 @@ def settings(level: int) -> Iterator[Setting]:
 
 @dataclass
 class Watched:
-    """A model's `sample`, with its time and its pictures kept."""
+    """A model's `sample`, with the times of its batches and its pictures kept."""
 
     model: Model
-    seconds: float = 0.0
+    seconds: list[float] = field(default_factory=list[float])
     images: list[Tensor] = field(default_factory=list[Tensor])
 
     def __call__(self, values: Any, **how: Any) -> Any:
         began = clock()
         samples = Model.sample(self.model, values, **how)
-        self.seconds += clock() - began
+        wait()
+        self.seconds.append((clock() - began) / len(samples.images))
         self.images.append(samples.images)
         return samples
 
@@ -115,11 +117,11 @@ def row(model: Model, meta: Model, setting: Setting, pictures: int, frechet: int
     examined = Examined(model, make_dataset(spec), cache_folder(), batch=100, tell=lambda _: None, **how)
     (asked,) = make_metrics(spec, ["said_drawn"], options={"pictures": pictures})
     drawn = asked.metric(examined)
-    images, seconds = torch.cat(watched.images), watched.seconds
+    images, seconds = torch.cat(watched.images), median(watched.seconds)
     if setting == Setting():
         torch.save(images, exact)
     wanted = torch.load(exact)
-    found = {"drawn": drawn["drawn"], "macs": macs(meta, setting), "seconds": seconds / pictures}
+    found = {"drawn": drawn["drawn"], "macs": macs(meta, setting), "seconds": seconds}
     found["off"] = float((images - wanted).norm() / wanted.norm())
     if frechet:
         (asked,) = make_metrics(spec, ["frechet"], options={"pictures": frechet})
