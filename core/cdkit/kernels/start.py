@@ -6,35 +6,35 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 from cdkit.kernels.switch import has_triton
 
-_gathers = False
+_gathers = ContextVar("gathers", default=False)
 
 
 def started(kernel: Any, programs: Sequence[int]) -> Callable[..., object]:
     """A Triton function, to be called with its arguments: so many programs of it (one to three numbers)."""
-    return partial(kernel.warmup, grid=programs) if _gathers else kernel[programs]
+    return partial(kernel.warmup, grid=programs) if _gathers.get() else kernel[programs]
 
 
 @contextmanager
 def gathered() -> Generator[None]:
-    """While it lasts, kernels that are asked for are compiled in as many threads as there are processors, and none is started.
+    """Kernels that this thread asks for meanwhile are compiled in as many others as there are processors, and not started.
 
     What they would have written stays undefined: for a call that is made for what it compiles. At the end they are all there;
-    a kernel that cannot be compiled raises what it would have raised when started. Of one thread at a time.
+    a kernel that cannot be compiled raises what it would have raised when started.
     """
-    global _gathers
     if not has_triton():
         yield
         return
     from triton import AsyncCompileMode
 
     with ThreadPoolExecutor(os.cpu_count()) as threads, AsyncCompileMode(threads):
-        _gathers = True
+        before = _gathers.set(True)
         try:
             yield
         finally:
-            _gathers = False
+            _gathers.reset(before)
