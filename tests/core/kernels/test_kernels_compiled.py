@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,17 +13,8 @@ SHARED = 226 * 1024  # bytes that one program may have there, less what the comp
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    script, cache = Path(__file__).with_name("compiled.py"), tmp_path_factory.mktemp("triton")
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        env={**os.environ, "TRITON_CACHE_DIR": str(cache)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
+def made(printed: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
+    return printed("compiled.py")
 
 
 def test_all_multiply_on_the_tensor_cores_and_fit(made: dict[str, dict[str, Any]]) -> None:
