@@ -28,7 +28,7 @@ ALONE := OMP_NUM_THREADS=1 $(BIN)/pytest --last-failed --last-failed-no-failures
 test: install
 	$(PYTEST) || $(ALONE)
 
-# What CI runs besides: a hundred kills, hostile plugins, every shipped spec, every page's code to the letter.
+# What CI runs besides: a hundred kills, a power cut after every call of a save, and every shipped spec trained.
 long: install
 	$(PYTEST) -m "long and not slow" || $(ALONE) -m "long and not slow"
 
@@ -42,8 +42,8 @@ lint: install
 	$(BIN)/ruff check core plugins tests
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# What takes longer: every kill, the rest of the grid, tutorials and notebooks, tests at full size, the wheel as a user gets it, and
-# those of the example plugins beside it.
+# What takes longer: every kill, the rest of the grid, every page's code to the letter, tests at full size, the wheel as a user gets
+# it, and those of the example plugins beside it.
 # What trains in a fork runs by itself: it fails where a test before it has made autograd begin threads.
 slow: install $(VENV)/language-server $(VENV)/axe wheel examples
 	$(PYTEST) -m "slow and not forks" || $(ALONE) -m "slow and not forks"

@@ -64,14 +64,14 @@ def test_there_are_many() -> None:
     assert {shlex.split(line)[1] for line in LINES} >= {"build", "card", "explain", "plan", "sample", "spec"}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_plan_answers_as_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert answered(shlex.split(PLAN)[1:]) == 0
     assert capsys.readouterr().out.splitlines() == output(SCALING, PLAN)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("line", LINES)
 def test_command_is_answered(line: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ def test_build_answers_as_shown(capsys: pytest.CaptureFixture[str], monkeypatch:
             assert line.removesuffix("…") in told
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.usefixtures("desk")
 @pytest.mark.parametrize("page", [page for page in PAGES if page != CHINESE and COURSE_IN_CHINESE not in page.parents], ids=named)
 def test_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ from cdkit.testing.conformance import conformance
 
 INSTALLED = Registry.installed()
 OURS = [(kind, name) for kind in KINDS for name in INSTALLED.names(kind) if INSTALLED.provider(kind, name).startswith("cdkit==")]
-SLOW = {("dataset", "emoji"), ("dataset", "fashion"), ("encoder", "e5"), *(part for part in OURS if part[0] == "backbone")}
-LONG = {part for part in OURS if part[0] == "injector"} | {("dataset", "shapes")}  # `make test` has the kit of each
+HAS_ITS_KIT = ("backbone", "injector")  # in `make test`, of each
+SLOW = {("dataset", "emoji"), ("dataset", "fashion"), ("dataset", "shapes"), ("encoder", "e5")}
 
 
 def marks(part: tuple[str, str]) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slow] * (part in SLOW) + [pytest.mark.long] * (part in LONG)
+    return [pytest.mark.slow] * (part in SLOW or part[0] in HAS_ITS_KIT)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def asked(axis: Axis, by: By | None = None, arms: tuple[str, ...] = tuple(SIX.ar
     return replace(SIX, keys=replace(SIX.keys, match=axis, by=by), arms=kept)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_methods_get_as_many_weights(name: str) -> None:
     """Before, they had others by far; after, the network beside them is the same, and the whole arm so much nearer."""

@@ -79,7 +79,11 @@ def opened(spec: Spec) -> Model:
 
 @pytest.mark.parametrize(
     "backbone",
-    [DEEP, ["backbone={use: dit, width: 16, depth: 4, heads: 2}"], ["backbone={use: mmdit, width: 16, depth: 5, heads: 2}"]],
+    [
+        DEEP,
+        pytest.param(["backbone={use: dit, width: 16, depth: 4, heads: 2}"], marks=pytest.mark.slow),
+        pytest.param(["backbone={use: mmdit, width: 16, depth: 5, heads: 2}"], marks=pytest.mark.slow),
+    ],
 )
 def test_blocks_alike_are_compiled_once_and_answer_alike(tiny: Tiny, backbone: list[str]) -> None:
     injected = ["injectors=[{use: in_context, streams: [text]}]"] if "mmdit" in backbone[0] else []

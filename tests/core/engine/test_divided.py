@@ -33,7 +33,7 @@ def alike(one: Path, other: Path, tolerance: float) -> None:
             torch.testing.assert_close(here, there, rtol=0, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_divided_weights_learn_what_whole_ones_learn(tmp_path: Path, tiny: Tiny) -> None:
     spec = tiny("train.steps=10", "train.accumulate=2", "conditions.text.dropout=0.5", "train.checkpoint_every=5")
     train(spec, tmp_path / "one", say=quiet)

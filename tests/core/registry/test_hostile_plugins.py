@@ -319,7 +319,7 @@ def _command(verb: str):
     return import_module(f"cdkit.cli.{verb}").command
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "source", "error", "line"),
     [
@@ -574,7 +574,7 @@ def all_of_them(distribution: Distribution) -> Path:
     return folder
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "status", "said"),
     [

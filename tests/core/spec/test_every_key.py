@@ -22,7 +22,7 @@ SPECS = Path(__file__).parents[3] / "specs"
 SHIPPED = sorted(SPECS.glob("*.yaml"))
 TEXTS = {path: path.read_text(encoding="utf-8") for path in SHIPPED}
 OFTEN = {"sd_like", "animals", "digits"}
-EACH = [pytest.param(path, id=path.stem, marks=[pytest.mark.long] * (path.stem not in OFTEN)) for path in SHIPPED]
+EACH = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem not in OFTEN)) for path in SHIPPED]
 FREE = {"conditions"}  # its keys are names of one's own
 STRANGE = "{strange: 1}"  # suits no option of any part
 

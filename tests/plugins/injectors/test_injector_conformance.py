@@ -74,13 +74,15 @@ KIT: list[tuple[Any, dict[str, str]]] = [
 ]
 
 
-def inner(factory: Any) -> bool:
-    """Is it one of above with another inner width?"""
-    return "inner" in getattr(factory, "keywords", {})
+def again(place: int) -> bool:
+    """Is it one of above with other options?"""
+    kinds = [getattr(factory, "func", factory) for factory, _ in KIT[: place + 1]]
+    return kinds[-1] in kinds[:-1]
 
 
 @pytest.mark.parametrize(
-    ("factory", "exceptions"), [pytest.param(*row, id=repr(row[0]), marks=[pytest.mark.slow] * inner(row[0])) for row in KIT]
+    ("factory", "exceptions"),
+    [pytest.param(*row, id=repr(row[0]), marks=[pytest.mark.slow] * again(place)) for place, row in enumerate(KIT)],
 )
 def test_conformance(factory: Any, exceptions: dict[str, str]) -> None:
     check_injector(factory, exceptions=exceptions)
@@ -90,6 +92,11 @@ def test_decoupled_hears_both_streams() -> None:
     """Words and image of unlike widths; each must matter by itself, and each has a mask of its own."""
     both = (EVERY_FORM, Widths(tokens=5, pooled=4))
     check_injector(partial(Decoupled, heads=2, scale=0.7), widths=both)
+
+
+@pytest.mark.slow
+def test_decoupled_hears_both_streams_with_other_options() -> None:
+    both = (EVERY_FORM, Widths(tokens=5, pooled=4))
     check_injector(partial(Decoupled, heads=2, inner=5), widths=both)
     check_injector(
         partial(Decoupled, heads=2, padding="attend"),
