@@ -16,15 +16,11 @@ class Captured:
     """function(*inputs, *constants) -> a tree of tensors; every later call has tensors of the same shapes, dtypes and device.
 
     constants are copied only when they come in another list than last time. Raises RuntimeError where the function does what
-    cannot be recorded: waiting for the GPU, or copying from the CPU.
+    cannot be recorded: waiting for the GPU, or copying from the CPU. Before it is recorded it runs twice, the first time with
+    kernels of ours that write nothing (`gathered`).
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        inputs: Sequence[Tensor],
-        constants: Sequence[Tensor] = (),
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], inputs: Sequence[Tensor], constants: Sequence[Tensor] = ()) -> None:
         self._function = function  # what it holds must live as long as the recording
         self._inputs = [tensor.clone() for tensor in inputs]
         self._constants = [tensor.clone() for tensor in constants]
