@@ -69,17 +69,17 @@ def settings(level: int) -> Iterator[Setting]:
 
 @dataclass
 class Watched:
-    """A model's `sample`, with its pictures kept, and what one took in each call."""
+    """A model's `sample`, with its pictures kept, and what one of the last call took."""
 
     model: Model
-    seconds: list[float] = field(default_factory=list[float])
+    seconds: float = 0.0
     images: list[Tensor] = field(default_factory=list[Tensor])
 
     def __call__(self, values: Any, **how: Any) -> Any:
         began = clock()
         samples = Model.sample(self.model, values, **how)
         wait()
-        self.seconds.append((clock() - began) / len(samples.images))
+        self.seconds = (clock() - began) / len(samples.images)
         self.images.append(samples.images)
         return samples
 
@@ -116,7 +116,7 @@ def row(model: Model, meta: Model, setting: Setting, pictures: int, frechet: int
     examined = Examined(model, make_dataset(spec), cache_folder(), batch=100, tell=lambda _: None, **how)
     (asked,) = make_metrics(spec, ["said_drawn"], options={"pictures": pictures})
     drawn = asked.metric(examined)
-    images, seconds = torch.cat(watched.images), watched.seconds[-1]
+    images, seconds = torch.cat(watched.images), watched.seconds
     if setting == Setting():
         torch.save(images, exact)
     wanted = torch.load(exact)

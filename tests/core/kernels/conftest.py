@@ -1,4 +1,4 @@
-"""Scripts that compile run in a process of their own, for a compiler writes files and starts others."""
+"""Scripts run in a process of their own: a compiler writes files and starts others, and Triton reads its environment once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def printed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
-    """What a script of this folder prints as JSON, where nothing is compiled yet."""
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """printed(script, NAME=value, …): what a script of this folder prints as JSON, in that environment, nothing compiled yet."""
 
-    def run(script: str) -> Any:
+    def run(script: str, **environment: str) -> Any:
         done = subprocess.run(
             [sys.executable, str(Path(__file__).with_name(script))],
-            env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton"))},
+            env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton")), **environment},
             capture_output=True,
             text=True,
             check=False,

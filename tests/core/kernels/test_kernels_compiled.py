@@ -13,7 +13,7 @@ SHARED = 226 * 1024  # bytes that one program may have there, less what the comp
 
 
 @pytest.fixture(scope="module")
-def made(printed: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
+def made(printed: Callable[..., Any]) -> dict[str, dict[str, Any]]:
     return printed("compiled.py")
 
 

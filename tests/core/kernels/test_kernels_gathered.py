@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 DRAWING = ["_forward", "_plus", "_plus", "_stem", "whole"]  # _plus of a map, and of `out`
 
 
-def test_gathered_kernels_are_compiled_side_by_side_and_not_started(printed: Callable[[str], Any]) -> None:
+def test_gathered_kernels_are_compiled_side_by_side_and_not_started(printed: Callable[..., Any]) -> None:
     found = printed("gathering.py")
     assert sorted(name for name, _ in found["gathered"]) == DRAWING, "each once, though each was asked for twice"
     assert not any(by_who_asked for _, by_who_asked in found["gathered"])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,14 +11,9 @@ pytest.importorskip("triton")
 
 
 @pytest.fixture(scope="module")
-def errors() -> dict[str, float]:
+def errors(printed: Callable[..., Any]) -> dict[str, float]:
     """The worst relative error of each case, of the answer and of every gradient."""
-    script = Path(__file__).with_name("interpreted.py")
-    done = subprocess.run(
-        [sys.executable, str(script)], env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
+    return printed("interpreted.py", TRITON_INTERPRET="1")
 
 
 def test_every_kernel_is_its_mathematics(errors: dict[str, float]) -> None:
